@@ -1,0 +1,28 @@
+# relidar: `make demo` shows the whole product, `make test` runs the tests. Both set up everything they need in .venv.
+PYTHON ?= python3.11
+PY := .venv/bin/python
+EXTRAS := train,export,vehicle,rtx,ros-wheels,dev
+
+.PHONY: setup demo test check bench
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --upgrade "pip>=24"
+	$(PY) -m pip install --quiet --editable ".[$(EXTRAS)]"
+	touch $@
+
+demo: setup
+	$(PY) -m distill.demo
+
+test: setup
+	$(PY) -m pytest
+
+check: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: setup
+	$(PY) -m pytest tests/benchmarks -m bench

@@ -1,0 +1,1 @@
+"""Image-to-LiDAR relational distillation: teacher, student, losses, training, evaluation and the simulated street."""

@@ -1,0 +1,68 @@
+"""Runs the teacher once over a dataset and keeps its features, pooled per superpixel.
+
+Resumable: what is there and whole is not computed again. `torchrun` spreads the keyframes over processes and machines.
+
+    python -m distill.cache --config configs/street.yaml
+    torchrun --nproc-per-node 4 -m distill.cache --config configs/nuscenes.yaml
+"""
+
+import os
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from distill.config import TrainConfig
+from distill.nuscenes_frames import Keyframe, read_keyframes
+from distill.teacher_cache import TeacherCache, view_keyframe
+from distill.teachers import make_teacher
+from relidar import command_line, config_file
+
+
+class _Views(Dataset[int]):
+    """Item i views keyframe i and writes it, so that the loader's workers share the work."""
+
+    def __init__(self, frames: list[Keyframe], config: TrainConfig) -> None:
+        self._frames = frames
+        self._config = config
+        self._teacher = make_teacher(config.teacher)
+        self._cache = open_cache(config, self._teacher.fingerprint)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> int:
+        """Views one keyframe unless its view is there already; returns 1 if it was computed."""
+        frame = self._frames[index]
+        if self._cache.has(frame):
+            return 0
+        self._cache.write(frame, view_keyframe(frame, self._teacher, self._config.superpixels))
+        return 1
+
+
+def open_cache(config: TrainConfig, teacher_fingerprint: str) -> TeacherCache:
+    """The cache of a training configuration."""
+    return TeacherCache(Path(config.cache), teacher_fingerprint, config.superpixels, config.data)
+
+
+def fill_cache(config: TrainConfig, rank: int = 0, world_size: int = 1) -> int:
+    """Views every `world_size`-th training keyframe from `rank` on; returns how many had to be computed."""
+    frames = read_keyframes(config.data, config.data.train_split)[rank::world_size]
+    workers = min(os.cpu_count() or 1, len(frames))
+    loader = DataLoader(_Views(frames, config), batch_size=None, num_workers=workers, multiprocessing_context="forkserver")
+    return sum(int(computed) for computed in tqdm(loader, desc="teacher views", unit="keyframe", disable=rank > 0))
+
+
+def main() -> None:
+    """The command."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
+    arguments, overrides = parser.parse_known_args()
+    config = config_file.load(arguments.config, TrainConfig, overrides)
+    torch.set_num_threads(1)
+    fill_cache(config, int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,152 @@
+"""How well a student names points that nobody labelled for it: mean IoU over raw points.
+
+    python -m distill.evaluate zero-shot --config configs/street.yaml --checkpoint runs/street/student.pt --out zero_shot.json
+    python -m distill.evaluate scans FOLDER --bundle runs/street/bundle --scan-set configs/scan_sets/semantickitti-range.yaml
+
+`zero-shot` runs a checkpoint on the validation split of a nuScenes dataset; `scans` runs a bundle on a folder of labelled .npz
+scans, such as those of another sensor.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from distill.checkpoint import load_student
+from distill.config import TrainConfig
+from distill.nuscenes_frames import Keyframe, read_cloud, read_keyframes, read_lidarseg
+from distill.scan_folder import ScanSet, read_scan
+from distill.structure import structure_gaps
+from distill.student import LEVELS
+from distill.teacher_cache import view_keyframe
+from distill.teachers import make_teacher
+from distill.torch_executor import TorchExecutor, student_segmenter
+from distill.training_module import pool
+from relidar import command_line, config_file
+from relidar.atomic import write_text
+from relidar.backends import open_executor
+from relidar.bundle import open_bundle
+from relidar.errors import DatasetError
+from relidar.label_map import LabelMap, load_label_map
+from relidar.metrics import Confusion
+from relidar.prompts import ClassPrompts
+from relidar.rulebook import build_rulebook
+from relidar.segmenter import Segmenter
+from relidar.voxels import voxelise
+
+STRUCTURE_FRAMES = 8
+"""Keyframes that the structural gaps are averaged over; each costs a run of the teacher."""
+
+Cloud = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.integer]]
+"""xyz_m (N, 3), intensity (N,), true label (N,)."""
+
+
+def score(segmenter: Segmenter, classes: Iterable[ClassPrompts], clouds: Iterable[Cloud], label_map: LabelMap) -> dict[str, Any]:
+    """Labels clouds and compares them with the truth: {miou, class_iou, points, scans}, IoU in percent.
+
+    The mean is over the classes that occur in the truth; class_iou holds None for the others.
+    """
+    confusion = Confusion(label_map.names)
+    truth, prediction = label_map.truth_lookup(), label_map.prediction_lookup(tuple(classes))
+    scans = 0
+    for xyz_m, intensity, label in clouds:
+        confusion.update(truth[label], prediction[segmenter(xyz_m, intensity).label])
+        scans += 1
+    return {
+        "miou": confusion.miou_percent(),
+        "class_iou": confusion.iou_percent(),
+        "points": confusion.points,
+        "scans": scans,
+    }
+
+
+def zero_shot(config: TrainConfig, checkpoint_path: Path, label_map: LabelMap) -> dict[str, Any]:
+    """Scores a checkpoint on the validation split, and measures the structural gaps between it and the teacher there."""
+    checkpoint = load_student(checkpoint_path)
+    frames = read_keyframes(config.data, config.data.val_split)
+    clouds = (_labelled_cloud(frame) for frame in tqdm(frames, desc="zero-shot", unit="keyframe"))
+    result = score(student_segmenter(checkpoint), checkpoint.prompt_set.classes, clouds, label_map)
+    teacher = make_teacher(config.teacher)
+    executor = TorchExecutor(checkpoint.student)
+    gaps = []
+    for frame in tqdm(frames[:: max(1, len(frames) // STRUCTURE_FRAMES)], desc="structure", unit="keyframe"):
+        view = view_keyframe(frame, teacher, config.superpixels)
+        voxels = voxelise(*read_cloud(frame.cloud), checkpoint.preprocessing)
+        features = executor(voxels.features, build_rulebook(voxels.coordinates, LEVELS))
+        voxel = voxels.voxel_of_point[view.point]
+        seen, row = np.unique(view.superpixel[voxel >= 0], return_inverse=True)
+        k = pool(torch.from_numpy(features), torch.from_numpy(voxel[voxel >= 0]), torch.from_numpy(row), len(seen))
+        q = torch.nn.functional.normalize(torch.from_numpy(view.features[seen]).float(), dim=1)
+        gaps.append(structure_gaps(k, q))
+    result["structure"] = {name: float(np.mean([gap[name] for gap in gaps])) for name in gaps[0]}
+    return result
+
+
+def scan_folder(folder: Path, bundle_path: Path, scan_set: ScanSet, backend: str) -> dict[str, Any]:
+    """Scores a bundle on the labelled scans of a folder; the result states the class mapping."""
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise DatasetError(f"{folder}: no .npz scans there; give a folder of labelled scans.")
+    bundle = open_bundle(bundle_path)
+    segmenter = Segmenter.of_bundle(bundle, open_executor(bundle, backend))
+    gain = bundle.manifest.preprocessing.intensity_max / scan_set.intensity_max
+    scans = (read_scan(path) for path in tqdm(paths, desc=scan_set.name, unit="scan"))
+    clouds = ((scan.xyz_m, scan.intensity * np.float32(gain), scan.label) for scan in scans)
+    result = score(segmenter, bundle.manifest.classes, clouds, scan_set)
+    result["mapping"] = {c.name: list(c.predicted) for c in scan_set.classes}
+    return result
+
+
+def _labelled_cloud(frame: Keyframe) -> Cloud:
+    if frame.lidarseg is None:
+        raise DatasetError(f"{frame.cloud}: the dataset has no lidarseg table, so there is nothing to compare labels with.")
+    xyz_m, intensity = read_cloud(frame.cloud)
+    return xyz_m, intensity, read_lidarseg(frame.lidarseg, len(xyz_m))
+
+
+def table(result: dict[str, Any]) -> str:
+    """A result as lines of text."""
+    lines = [f"{name:24s} {'absent' if iou is None else f'{iou:6.1f}'}" for name, iou in result["class_iou"].items()]
+    present = sum(iou is not None for iou in result["class_iou"].values())
+    mean = "none" if result["miou"] is None else f"{result['miou']:.1f}"
+    lines.append(f"mean IoU {mean} % over {present} classes, {result['points']} points of {result['scans']} scans")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command."""
+    parser = command_line.parser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--out", type=Path, help="write the result here as JSON")
+    validation = commands.add_parser("zero-shot", parents=[common], help="a checkpoint on a validation split")
+    validation.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
+    validation.add_argument("--checkpoint", type=Path, required=True, help="student.pt of a run")
+    validation.add_argument("--label-map", type=Path, default=Path("configs/label_maps/nuscenes32.yaml"))
+    folder = commands.add_parser("scans", parents=[common], help="a bundle on labelled .npz scans")
+    folder.add_argument("folder", type=Path)
+    folder.add_argument("--bundle", type=Path, required=True)
+    folder.add_argument("--scan-set", type=Path, required=True, help="what the labels mean (configs/scan_sets/*.yaml)")
+    folder.add_argument("--backend", default="auto")
+    arguments, overrides = parser.parse_known_args()
+    if arguments.command == "zero-shot":
+        config = config_file.load(arguments.config, TrainConfig, overrides)
+        result = zero_shot(config, arguments.checkpoint, load_label_map(arguments.label_map))
+    elif overrides:
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    else:
+        scan_set = config_file.load(arguments.scan_set, ScanSet)
+        result = scan_folder(arguments.folder, arguments.bundle, scan_set, arguments.backend)
+    command_line.say(table(result))
+    if arguments.out:
+        write_text(arguments.out, json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,180 @@
+"""Keyframes of a nuScenes dataset: the cloud, the six images, and where each camera stood, seen from the LiDAR.
+
+The LiDAR and the cameras fire at different moments of a moving vehicle, so the way from LiDAR to camera leads through the world:
+lidar -> ego at the LiDAR's time -> global -> ego at the camera's time -> camera.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from nuscenes import NuScenes
+from nuscenes.utils.geometry_utils import transform_matrix
+from nuscenes.utils.splits import create_splits_scenes
+from pyquaternion import Quaternion
+
+from relidar.config_file import Model
+from relidar.errors import DatasetError
+
+CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
+CLOUD_COLUMNS = 5
+
+
+class NuScenesConfig(Model):
+    """Where a dataset in nuScenes format lies, and how its scenes are split."""
+
+    root: str
+    version: str = "v1.0-trainval"
+    splits: Literal["official", "file"] = "official"
+    """official: the devkit's scene names. file: `splits.json` in the root, {"train": [scene names], "val": [...]}."""
+    train_split: str = "train"
+    val_split: str = "val"
+    cameras: tuple[str, ...] = CAMERAS
+
+
+@dataclass(frozen=True)
+class CameraView:
+    """One image and its pinhole camera."""
+
+    channel: str
+    image: Path
+    camera_from_lidar: NDArray[np.float64]
+    """(4, 4), ego motion between the two sensors' times included."""
+    intrinsics: NDArray[np.float64]
+    """(3, 3), pixels."""
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """One LiDAR sweep with its images."""
+
+    token: str
+    """Of the LIDAR_TOP sample_data."""
+    scene: str
+    cloud: Path
+    views: tuple[CameraView, ...]
+    lidarseg: Path | None
+    """Labels for evaluation; nothing in training opens them."""
+
+
+def read_keyframes(config: NuScenesConfig, split: str) -> list[Keyframe]:
+    """All keyframes of a split, in the order of the dataset.
+
+    Raises:
+        DatasetError: missing folder or tables, unknown split, or a split without a keyframe.
+    """
+    root = Path(config.root)
+    if not (root / config.version / "sample_data.json").is_file():
+        raise DatasetError(
+            f"{root}: no tables in {config.version}/ (looked for sample_data.json); give the folder that holds {config.version}, "
+            "samples and lidarseg, or make one with `python -m distill.street`."
+        )
+    scenes = _scenes_of_split(root, config, split)
+    try:
+        dataset = NuScenes(config.version, str(root), verbose=False)
+    except (AssertionError, OSError, ValueError, KeyError) as error:
+        raise DatasetError(f"{root}: nuscenes-devkit cannot open {config.version}: {error!r}; restore the tables.") from error
+    frames = [_keyframe(dataset, sample, config.cameras) for sample in dataset.sample if _scene_name(dataset, sample) in scenes]
+    if not frames:
+        raise DatasetError(f"{root}: no keyframe in split {split!r} ({len(scenes)} scene names, none in the tables).")
+    return frames
+
+
+def read_cloud(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A `.pcd.bin` -> xyz_m (N, 3) in the LiDAR frame and intensity (N,) in 0..255; raises DatasetError if cut short."""
+    try:
+        values = np.fromfile(path, np.float32)
+    except OSError as error:
+        raise DatasetError(f"{path}: cloud cannot be read ({error.strerror}); restore the file.") from None
+    if not len(values) or len(values) % CLOUD_COLUMNS or path.stat().st_size % 4:
+        raise DatasetError(
+            f"{path}: {path.stat().st_size} bytes, expected a multiple of {4 * CLOUD_COLUMNS} (x, y, z, intensity, ring as "
+            "float32); the file is empty or cut short: copy it again."
+        )
+    cloud = values.reshape(-1, CLOUD_COLUMNS)
+    return np.ascontiguousarray(cloud[:, :3]), np.ascontiguousarray(cloud[:, 3])
+
+
+def read_lidarseg(path: Path, points: int) -> NDArray[np.uint8]:
+    """(N,) category indices; raises DatasetError unless there is one a point."""
+    try:
+        labels = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise DatasetError(f"{path}: labels cannot be read ({error.strerror}); restore the file.") from None
+    if len(labels) != points:
+        raise DatasetError(f"{path}: {len(labels)} labels for {points} points; the label or the cloud file is cut short.")
+    return labels
+
+
+def project(
+    xyz_m: NDArray[np.float32], view: CameraView, height: int, width: int, min_depth_m: float = 1.0
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which points fall on which pixel.
+
+    Args:
+        xyz_m: (N, 3) in the LiDAR frame.
+        view: the camera.
+        height: H of the image, pixels.
+        width: W of the image, pixels.
+        min_depth_m: nearer points are dropped. There is no occlusion test (SLidR's protocol).
+
+    Returns:
+        The index of each point that lands inside the image (P,), and its pixel as row * W + column (P,).
+    """
+    camera = xyz_m.astype(np.float64) @ view.camera_from_lidar[:3, :3].T + view.camera_from_lidar[:3, 3]
+    index = np.flatnonzero(camera[:, 2] > min_depth_m)
+    pixels = camera[index] @ view.intrinsics.T
+    column, row = np.floor(pixels[:, :2] / pixels[:, 2:]).T
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return index[inside], (row[inside] * width + column[inside]).astype(np.intp)
+
+
+def _scenes_of_split(root: Path, config: NuScenesConfig, split: str) -> set[str]:
+    splits: dict[str, Sequence[str]]
+    if config.splits == "official":
+        splits = create_splits_scenes()
+        source = "the official splits"
+    else:
+        source = str(root / "splits.json")
+        try:
+            splits = json.loads((root / "splits.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{source}: cannot be read ({error}); expected {{split: [scene names]}}.") from error
+    if not isinstance(splits, dict) or split not in splits:
+        raise DatasetError(f"{source}: no split {split!r}; there are {', '.join(splits)}.")
+    return set(splits[split])
+
+
+def _scene_name(dataset: NuScenes, sample: dict[str, Any]) -> str:
+    return dataset.get("scene", sample["scene_token"])["name"]
+
+
+def _keyframe(dataset: NuScenes, sample: dict[str, Any], cameras: Sequence[str]) -> Keyframe:
+    root = Path(dataset.dataroot)
+    token = sample["data"]["LIDAR_TOP"]
+    lidar = dataset.get("sample_data", token)
+    global_from_lidar = _global_from_sensor(dataset, lidar)
+    views = []
+    for channel in cameras:
+        if channel not in sample["data"]:
+            raise DatasetError(f"{root}: sample {sample['token']} has no {channel}; name only cameras that the dataset has.")
+        camera = dataset.get("sample_data", sample["data"][channel])
+        calibration = dataset.get("calibrated_sensor", camera["calibrated_sensor_token"])
+        camera_from_lidar = np.linalg.inv(_global_from_sensor(dataset, camera)) @ global_from_lidar
+        intrinsics = np.array(calibration["camera_intrinsic"], np.float64)
+        views.append(CameraView(channel, root / camera["filename"], camera_from_lidar, intrinsics))
+    lidarseg = None
+    if "lidarseg" in dataset.table_names:
+        lidarseg = root / dataset.get("lidarseg", token)["filename"]
+    return Keyframe(token, _scene_name(dataset, sample), root / lidar["filename"], tuple(views), lidarseg)
+
+
+def _global_from_sensor(dataset: NuScenes, record: dict[str, Any]) -> NDArray[np.float64]:
+    sensor = dataset.get("calibrated_sensor", record["calibrated_sensor_token"])
+    ego = dataset.get("ego_pose", record["ego_pose_token"])
+    global_from_ego = transform_matrix(ego["translation"], Quaternion(ego["rotation"]))
+    return global_from_ego @ transform_matrix(sensor["translation"], Quaternion(sensor["rotation"]))

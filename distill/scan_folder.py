@@ -1,0 +1,48 @@
+"""Folders of labelled .npz scans, and the file that says what their numbers mean."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from relidar.errors import DatasetError
+from relidar.label_map import LabelMap
+
+
+class ScanSet(LabelMap):
+    """A label map, and the unit of the intensities."""
+
+    intensity_max: Annotated[float, Field(gt=0)]
+    """Value of a full return in these scans: 255 for nuScenes, 1 for KITTI."""
+
+
+@dataclass(frozen=True)
+class LabelledScan:
+    """One scan."""
+
+    xyz_m: NDArray[np.float32]
+    """(N, 3) in the sensor frame."""
+    intensity: NDArray[np.float32]
+    """(N,) in the set's unit."""
+    label: NDArray[np.integer]
+    """(N,) numbers of the dataset."""
+
+
+def read_scan(path: Path) -> LabelledScan:
+    """Reads arrays `points` (N, 4) and `label` (N,); raises DatasetError if they are missing, cut short or do not fit."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            points, label = arrays["points"], arrays["label"]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path}: not a labelled scan ({error}); expected an .npz with `points` and `label`.") from error
+    if points.ndim != 2 or points.shape[1] != 4 or label.shape != points.shape[:1] or label.dtype.kind not in "ui":
+        raise DatasetError(
+            f"{path}: points {points.dtype} {points.shape} and label {label.dtype} {label.shape}, expected (N, 4) [x, y, z, "
+            "intensity] and N integers."
+        )
+    values = points.astype(np.float32)
+    return LabelledScan(values[:, :3], values[:, 3], label)

@@ -1,0 +1,124 @@
+"""The teacher's view of each keyframe, pooled per superpixel and kept on disk, so that training never runs the teacher.
+
+One safetensors file a keyframe, in a folder named after all that determines its content. A file carries a hash of its tensors:
+one that was damaged is noticed when it is read.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from distill.images import SuperpixelConfig, read_image, superpixels
+from distill.nuscenes_frames import Keyframe, NuScenesConfig, project, read_cloud
+from distill.teachers import Teacher
+from relidar.atomic import atomic_file
+from relidar.errors import DatasetError
+
+FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class TeacherView:
+    """What the teacher says about one keyframe."""
+
+    features: NDArray[np.float16]
+    """(S, D) unit rows, one a superpixel that holds a LiDAR point; S counts over all cameras."""
+    point: NDArray[np.int32]
+    """(P,) LiDAR points that fall into an image; a point in two images occurs twice."""
+    superpixel: NDArray[np.int32]
+    """(P,) row of `features` that each falls into."""
+
+
+class TeacherCache:
+    """Reads and writes teacher views."""
+
+    def __init__(self, folder: Path, teacher_fingerprint: str, config: SuperpixelConfig, data: NuScenesConfig) -> None:
+        key = "|".join((FORMAT, teacher_fingerprint, config.model_dump_json(), ",".join(data.cameras)))
+        self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+    def path(self, frame: Keyframe) -> Path:
+        """Where a keyframe's view is kept."""
+        return self.folder / f"{frame.token}.safetensors"
+
+    def write(self, frame: Keyframe, view: TeacherView) -> None:
+        """Keeps a view."""
+        tensors: dict[str, NDArray[Any]] = {"features": view.features, "point": view.point, "superpixel": view.superpixel}
+        with atomic_file(self.path(frame)) as temporary:
+            save_file(tensors, temporary, {"sha256": _digest(tensors)})
+
+    def read(self, frame: Keyframe) -> TeacherView:
+        """A keyframe's view; raises DatasetError if there is none or it is damaged."""
+        path = self.path(frame)
+        try:
+            with safe_open(path, framework="np") as file:
+                tensors = {name: file.get_tensor(name) for name in ("features", "point", "superpixel")}
+                expected = (file.metadata() or {}).get("sha256")
+        except (OSError, SafetensorError) as error:
+            raise DatasetError(
+                f"{path}: no teacher features of this keyframe ({error}); run `python -m distill.cache` with the same config."
+            ) from error
+        if _digest(tensors) != expected:
+            raise DatasetError(f"{path}: content does not fit its hash; delete the file and run `python -m distill.cache` again.")
+        return TeacherView(**tensors)
+
+    def has(self, frame: Keyframe) -> bool:
+        """Whether a whole view of the keyframe is kept."""
+        if not self.path(frame).exists():
+            return False
+        try:
+            self.read(frame)
+        except DatasetError:
+            return False
+        return True
+
+
+def view_keyframe(frame: Keyframe, teacher: Teacher, config: SuperpixelConfig) -> TeacherView:
+    """Runs the teacher on a keyframe's images; raises DatasetError for a missing or damaged file."""
+    xyz_m, _ = read_cloud(frame.cloud)
+    features, points, rows = [], [], []
+    count = 0
+    for view in frame.views:
+        image = read_image(view.image)
+        height, width = image.shape[:2]
+        segments = superpixels(image, config)
+        point, pixel = project(xyz_m, view, height, width)
+        occupied, row = np.unique(segments.ravel()[pixel], return_inverse=True)
+        pooled = _pool(teacher(image), segments)[torch.from_numpy(occupied)]
+        features.append(torch.nn.functional.normalize(pooled, dim=1).numpy().astype(np.float16))
+        points.append(point.astype(np.int32))
+        rows.append((row + count).astype(np.int32))
+        count += len(occupied)
+    return TeacherView(np.concatenate(features), np.concatenate(points), np.concatenate(rows))
+
+
+def _pool(features: Tensor, segments: NDArray[np.int64]) -> Tensor:
+    """(D, h, w) features, (H, W) superpixel of each pixel -> (S, D) mean over each superpixel's pixels.
+
+    Each pixel takes the feature of the cell it lies in, so a superpixel weighs cells by its share of them.
+    """
+    width, h, w = features.shape
+    rows = np.arange(segments.shape[0]) * h // segments.shape[0]
+    columns = np.arange(segments.shape[1]) * w // segments.shape[1]
+    cell = (rows[:, None] * w + columns[None, :]).ravel()
+    count = int(segments.max()) + 1
+    overlap = np.bincount(segments.ravel() * (h * w) + cell, minlength=count * h * w)
+    occupied = np.flatnonzero(overlap)
+    weight = overlap[occupied] / np.maximum(np.bincount(segments.ravel(), minlength=count), 1)[occupied // (h * w)]
+    index = torch.from_numpy(np.stack([occupied // (h * w), occupied % (h * w)]))
+    mixing = torch.sparse_coo_tensor(index, torch.from_numpy(weight.astype(np.float32)), (count, h * w), check_invariants=False)
+    return torch.sparse.mm(mixing, features.reshape(width, h * w).T.contiguous())
+
+
+def _digest(tensors: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""Trains the `pixel_text` teacher on images of simulated streets, of seeds that no dataset uses.
+
+As in LSeg (Li et al., ICLR 2022): each pixel's feature is compared with the embeddings of the label words, and a cross entropy
+makes the right word win. A class is as near as its nearest word.
+
+    python -m distill.teachers.train_pixel_text --images 1500 --steps 3000 --out distill/teachers/pixel_text.safetensors
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from distill.street.images import labelled_images
+from distill.teachers.pixel_text import PixelTextNetwork
+from distill.text_encoders import make_text_encoder
+from relidar import command_line
+from relidar.atomic import atomic_file
+from relidar.label_map import load_label_map
+from relidar.metrics import Confusion
+from relidar.prompts import UNLABELLED, load_prompt_set
+
+FIRST_SEED = 1_000_000
+SKY = "sky"
+SKY_PIXEL = 255  # in the street's label images
+TAU = 0.07
+PIXELS = 2048
+CROP = (224, 384)
+
+
+class LabelWords:
+    """The label words' embeddings, and each category's class among them."""
+
+    def __init__(self, prompts: Path, label_map: Path) -> None:
+        mapped = load_label_map(label_map)
+        prompts_of = {c.name: c.prompts for c in load_prompt_set(prompts).classes}
+        words = [[word for name in entry.predicted for word in prompts_of[name]] for entry in mapped.classes] + [[SKY]]
+        self.names = (*mapped.names, SKY)
+        self.first = np.cumsum([0] + [len(group) for group in words])
+        self.embeddings = torch.from_numpy(make_text_encoder("sentence").encode([word for group in words for word in group]))
+        self.row_of_category = mapped.truth_lookup()[:256]
+        self.row_of_category[SKY_PIXEL] = len(mapped.classes)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(R, D) unit features -> (R, classes) best cosine of each class."""
+        cosine = features @ self.embeddings.T
+        return torch.stack([cosine[:, a:b].amax(dim=1) for a, b in zip(self.first, self.first[1:], strict=False)], dim=1)
+
+
+def train(
+    words: LabelWords, images: list[NDArray[np.uint8]], labels: list[NDArray[np.uint8]], steps: int, lr: float
+) -> PixelTextNetwork:
+    """Trains on random crops of (H, W, 3) images and (H, W) rows of `words`, 255 being ignored."""
+    torch.manual_seed(0)
+    generator = np.random.default_rng(0)
+    network = PixelTextNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    frequency = np.sum([np.bincount(label.ravel(), minlength=256) for label in labels], axis=0)[: len(words.names)] + 1
+    # Rare classes weigh more, by the fourth root of their rarity: cones are few but small things matter.
+    weight = torch.from_numpy((frequency.max() / frequency) ** 0.25).float()
+    progress = tqdm(range(steps), desc="pixel_text", unit="step")
+    for _ in progress:
+        crops = [_crop(images[i], labels[i], generator) for i in generator.integers(len(images), size=8)]
+        pixels = torch.from_numpy(np.stack([crop for crop, _ in crops])).permute(0, 3, 1, 2).float() / 255.0
+        features = network(pixels)
+        target = torch.from_numpy(np.stack([label for _, label in crops]))[:, 2::4, 2::4].reshape(-1).long()
+        rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+        drawn = torch.from_numpy(generator.permutation(len(rows))[: PIXELS * 4])
+        loss = nn.functional.cross_entropy(words.logits(rows[drawn]) / TAU, target[drawn], weight, ignore_index=UNLABELLED)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        progress.set_postfix(loss=f"{loss.item():.3f}")
+    return network.eval()
+
+
+def _crop(
+    image: NDArray[np.uint8], label: NDArray[np.uint8], generator: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    height, width = CROP
+    top, left = generator.integers(image.shape[0] - height + 1), generator.integers(image.shape[1] - width + 1)
+    image, label = image[top : top + height, left : left + width], label[top : top + height, left : left + width]
+    if generator.random() < 0.5:
+        image, label = image[:, ::-1], label[:, ::-1]
+    gain = generator.uniform(0.8, 1.2) * generator.uniform(0.93, 1.07, 3)
+    return np.clip(image * gain, 0, 255).astype(np.uint8), label
+
+
+@torch.inference_mode()
+def evaluate(words: LabelWords, network: PixelTextNetwork, images: Images, labels: Images) -> dict[str, float]:
+    """IoU in percent of each class that occurs, over every fourth pixel of every fourth row."""
+    confusion = Confusion(words.names)
+    for image, label in zip(images, labels, strict=True):
+        features = network(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255.0)[0]
+        rows = words.logits(features.flatten(1).T).argmax(dim=1).numpy()
+        confusion.update(label[2::4, 2::4].ravel(), rows.astype(np.uint8))
+    return {name: iou for name, iou in confusion.iou_percent().items() if iou is not None}
+
+
+def main() -> None:
+    """The command."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--images", type=int, default=1500, help="training images")
+    parser.add_argument("--test-images", type=int, default=100, help="images of other seeds to measure with")
+    parser.add_argument("--steps", type=int, default=3000, help="optimiser steps of 8 crops")
+    parser.add_argument("--lr", type=float, default=4e-3, help="peak learning rate")
+    parser.add_argument("--prompts", type=Path, default=Path("configs/prompts/nuscenes16.yaml"), help="label words")
+    parser.add_argument("--label-map", type=Path, default=Path("configs/label_maps/nuscenes32.yaml"), help="category -> class")
+    parser.add_argument("--out", type=Path, required=True, help="weights to write (safetensors)")
+    arguments = parser.parse_args()
+    words = LabelWords(arguments.prompts, arguments.label_map)
+    pairs = list(labelled_images(FIRST_SEED, arguments.images + arguments.test_images))
+    images = [image for image, _ in pairs]
+    labels = [words.row_of_category[category] for _, category in pairs]
+    network = train(words, images[: arguments.images], labels[: arguments.images], arguments.steps, arguments.lr)
+    iou = evaluate(words, network, images[arguments.images :], labels[arguments.images :])
+    with atomic_file(arguments.out) as temporary:
+        half = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
+        save_file({name: value.contiguous() for name, value in half.items()}, temporary)
+    for name, value in iou.items():
+        command_line.say(f"{name:24s} {value:5.1f}")
+    command_line.say(f"{'mean IoU':24s} {np.mean(list(iou.values())):5.1f}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,148 @@
+"""Distils the teacher's cached features into a student. Resumes by itself from the run's last checkpoint.
+
+Any value of the configuration can be given on the command line. `torchrun` runs it on several processes or machines.
+
+    python -m distill.train --config configs/street.yaml
+    python -m distill.train --config configs/street.yaml --run runs/contrastive --loss.kind contrastive --optim.lr 1e-3
+    torchrun --nproc-per-node 4 -m distill.train --config configs/nuscenes.yaml
+"""
+
+import hashlib
+import os
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from distill.cache import open_cache
+from distill.checkpoint import StudentCheckpoint, save_student
+from distill.config import TrainConfig
+from distill.nuscenes_frames import read_keyframes
+from distill.scans import ScanBatch, StepSampler, TrainingScans, collate
+from distill.student import Student
+from distill.teachers import make_teacher
+from distill.text_encoders import embed_prompts, make_text_encoder
+from distill.training_module import Distillation
+from relidar import command_line, config_file
+from relidar.atomic import write_text
+from relidar.bundle import TrainingFacts
+from relidar.errors import ConfigError
+from relidar.prompts import load_prompt_set
+
+LAST = "last.ckpt"
+STUDENT = "student.pt"
+
+
+class Scans(lightning.LightningDataModule):
+    """Training scans from the step on at which training starts or goes on."""
+
+    def __init__(self, scans: TrainingScans, config: TrainConfig) -> None:
+        super().__init__()
+        self._scans = scans
+        self._schedule = config.schedule
+
+    def train_dataloader(self) -> DataLoader[ScanBatch]:
+        """Batches of the steps that are left."""
+        trainer = self.trainer
+        if trainer is None:
+            raise RuntimeError("the data module needs its trainer, whose step tells where to start")
+        sampler = StepSampler(
+            trainer.global_step, self._schedule.steps, self._schedule.batch_scans, trainer.global_rank, trainer.world_size
+        )
+        workers: dict[str, Any] = {}
+        if self._schedule.workers:
+            workers = {"num_workers": self._schedule.workers, "multiprocessing_context": "forkserver", "prefetch_factor": 4}
+        loader: DataLoader[Any] = DataLoader(self._scans, batch_sampler=sampler, collate_fn=collate, **workers)
+        return loader
+
+
+def train(config: TrainConfig) -> Path:
+    """Trains to the end of the schedule and returns the path of student.pt; resumes if the run has a checkpoint."""
+    lightning.seed_everything(config.seed, verbose=False)
+    run = Path(config.run)
+    _settle_run_folder(run, config)
+    teacher = make_teacher(config.teacher)
+    prompt_set = load_prompt_set(Path(config.text.prompts))
+    text = embed_prompts(make_text_encoder(config.text.encoder), prompt_set)
+    if text.embeddings.shape[1] != teacher.feature_width:
+        raise ConfigError(
+            f"text encoder {config.text.encoder} is {text.embeddings.shape[1]} wide, teacher {config.teacher.kind} "
+            f"{teacher.feature_width}; they must share one space: choose the encoder that the teacher was trained with."
+        )
+    frames = read_keyframes(config.data, config.data.train_split)
+    scans = TrainingScans(frames, open_cache(config, teacher.fingerprint), config)
+    scans[0]  # a missing cache is told before the trainer starts
+    student = Student(config.student, len(config.preprocessing.features), teacher.feature_width)
+    module = Distillation(config, student)
+    trainer = _trainer(config, run)
+    last = run / LAST
+    with warnings.catch_warnings():
+        # Our sampler starts at the right step by itself, and one worker is what the configuration says.
+        warnings.filterwarnings("ignore", message=".*(mid-epoch|does not have many workers|state_dict).*")
+        trainer.fit(module, datamodule=Scans(scans, config), ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    facts = TrainingFacts(commit=_commit(), config_sha256=_config_hash(config), steps=trainer.global_step)
+    if trainer.is_global_zero:
+        save_student(StudentCheckpoint(student.eval(), config.preprocessing, prompt_set, text, facts), run / STUDENT)
+    return run / STUDENT
+
+
+def _trainer(config: TrainConfig, run: Path) -> lightning.Trainer:
+    checkpoints = ModelCheckpoint(
+        run, filename="last", every_n_train_steps=config.schedule.checkpoint_every, enable_version_counter=False
+    )
+    return lightning.Trainer(
+        accelerator="auto",
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+        precision=config.schedule.precision,
+        max_steps=config.schedule.steps,
+        max_epochs=-1,
+        logger=TensorBoardLogger(run, name="log", version=""),
+        log_every_n_steps=10,
+        callbacks=[checkpoints, TQDMProgressBar()],
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _settle_run_folder(run: Path, config: TrainConfig) -> None:
+    """Writes the resolved configuration, or refuses to go on with a run that was started with another."""
+    resolved = run / "config.yaml"
+    if (run / LAST).exists() and resolved.exists() and config_file.load(resolved, TrainConfig) != config:
+        raise ConfigError(
+            f"{run}: holds a run with another configuration ({resolved}); choose another --run or remove the folder."
+        )
+    write_text(resolved, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _config_hash(config: TrainConfig) -> str:
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+
+
+def _commit() -> str:
+    """The commit of the code, or "unknown" outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def main() -> None:
+    """The command."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
+    arguments, overrides = parser.parse_known_args()
+    path = train(config_file.load(arguments.config, TrainConfig, overrides))
+    if os.environ.get("RANK", "0") == "0":
+        command_line.say(f"student: {path}")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

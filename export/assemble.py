@@ -1,0 +1,121 @@
+"""A trained student becomes a bundle: both ONNX lowerings, the text bank, a golden scan, and a manifest with every hash."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from distill.checkpoint import StudentCheckpoint
+from distill.sparse_conv import pair_tables
+from distill.student import Student
+from export.dense import dense_onnx
+from export.onnx_graph import write_onnx
+from export.pairs import pairs_onnx
+from export.program import lower
+from relidar.atomic import atomic_file, atomic_folder
+from relidar.bundle import (
+    DENSE_ONNX,
+    GOLDEN,
+    PAIRS_ONNX,
+    REQUIRED,
+    TEXT_BANK,
+    Capacity,
+    Manifest,
+    StudentFacts,
+    sha256_file,
+    write_manifest,
+)
+from relidar.errors import CloudError, ConfigError
+from relidar.rulebook import build_rulebook
+from relidar.text_bank import save_text_bank
+from relidar.voxels import Preprocessing, voxelise
+
+CAPACITY_PERCENTILE = 99.0
+CAPACITY_HEADROOM = 1.5
+"""An engine takes up to this many times the percentile's voxels: a scan sees more in a street than on an empty road."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """One scan."""
+
+    xyz_m: NDArray[np.float32]
+    """(N, 3) in the sensor frame."""
+    intensity: NDArray[np.float32]
+    """(N,) in the sensor's unit."""
+
+
+def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[Cloud], out: Path, unknown_threshold: float = -1.0) -> None:
+    """Writes the bundle `out`, replacing what was there only when all of it is written.
+
+    Args:
+        checkpoint: the student and what belongs to it.
+        scans: at least one scan of the sensor that the student was trained for; the first becomes the golden scan, all of
+            them set the engine's capacities.
+        out: the bundle's folder.
+        unknown_threshold: cosine below which a point stays unlabelled.
+
+    Raises:
+        CloudError: no scans, or a first scan without a voxel.
+        ConfigError: `out` is a file, or a folder that is not a bundle.
+    """
+    if not scans:
+        raise CloudError("export: no scans; a bundle needs at least one for its golden answer and its capacities.")
+    _refuse_foreign(out)
+    voxels_by_scan = [level_voxels(scan, checkpoint.preprocessing, len(checkpoint.student.down) + 1) for scan in scans]
+    if not voxels_by_scan[0][0]:
+        raise CloudError("export: the first scan has no point in range; expected a usual scan, give another.")
+    program = lower(checkpoint.student)
+    with atomic_folder(out) as folder:
+        write_onnx(dense_onnx(program), folder / DENSE_ONNX)
+        write_onnx(pairs_onnx(program), folder / PAIRS_ONNX)
+        save_text_bank(checkpoint.text, folder / TEXT_BANK)
+        features = reference_features(checkpoint.student, checkpoint.preprocessing, scans[0])
+        with atomic_file(folder / GOLDEN) as temporary:
+            np.savez(temporary, xyz_m=scans[0].xyz_m, intensity=scans[0].intensity, features=features)
+        manifest = Manifest(
+            student=StudentFacts(
+                architecture=checkpoint.student.config.architecture, levels=program.levels, feature_width=program.feature_width
+            ),
+            training=checkpoint.training,
+            preprocessing=checkpoint.preprocessing,
+            capacities=capacities(voxels_by_scan),
+            classes=checkpoint.prompt_set.classes,
+            unknown_threshold=unknown_threshold,
+            sha256={name: sha256_file(folder / name) for name in REQUIRED},
+        )
+        write_manifest(folder, manifest)
+
+
+def level_voxels(scan: Cloud, preprocessing: Preprocessing, levels: int) -> tuple[int, ...]:
+    """V of each level of one scan."""
+    voxels = voxelise(scan.xyz_m, scan.intensity, preprocessing)
+    return build_rulebook(voxels.coordinates, levels).voxels
+
+
+def capacities(voxels_by_scan: Sequence[Sequence[int]]) -> tuple[Capacity, ...]:
+    """Per level: min 1, opt the median, max CAPACITY_HEADROOM times the 99th percentile over the scans (S, L)."""
+    counts = np.asarray(voxels_by_scan)
+    typical = np.ceil(np.median(counts, axis=0))
+    high = np.ceil(CAPACITY_HEADROOM * np.percentile(counts, CAPACITY_PERCENTILE, axis=0))
+    return tuple(Capacity(min=1, opt=max(1, int(opt)), max=max(1, int(top))) for opt, top in zip(typical, high, strict=True))
+
+
+@torch.no_grad()
+def reference_features(student: Student, preprocessing: Preprocessing, scan: Cloud) -> NDArray[np.float32]:
+    """(V, D) unit rows of one scan by torch, the reference of all executors."""
+    voxels = voxelise(scan.xyz_m, scan.intensity, preprocessing)
+    rulebook = build_rulebook(voxels.coordinates, len(student.down) + 1)
+    features: NDArray[np.float32] = student.eval()(torch.from_numpy(voxels.features), pair_tables(rulebook)).numpy()
+    return features
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Only an empty place or an older bundle may be replaced: a mistyped --out must not delete a folder of something else."""
+    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.yaml").is_file():
+        raise ConfigError(f"{out}: a folder that is not a bundle; expected a new path or an older bundle, choose another --out.")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: a file; expected the path of a folder for the bundle.")

@@ -1,0 +1,190 @@
+"""The student as a short list of steps with batch norm folded into the weights: what both ONNX lowerings read.
+
+Every step writes one named value once (static single assignment), so a lowering is one function per kind of step.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from distill.sparse_conv import SparseConv
+from distill.student import ConvBlock, ResidualBlock, Stage, Student
+
+FEATURES = "features"
+"""The program's input, (V_0, C_in)."""
+UNIT_FEATURES = "unit_features"
+"""The program's output, (V_0, D) unit rows."""
+
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """output[v] = bias + sum over k of input[table[v, k]] @ weight[k], empty slots counting as zero."""
+
+    output: str
+    input: str
+    table: str
+    """A name of `Rulebook.tables()`."""
+    weight: Weights
+    """(K, C_in, C_out)"""
+    bias: Weights
+    """(C_out,)"""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """output = input @ weight + bias."""
+
+    output: str
+    input: str
+    weight: Weights
+    """(C_in, C_out)"""
+    bias: Weights
+    """(C_out,)"""
+
+
+@dataclass(frozen=True)
+class Add:
+    """output = left + right."""
+
+    output: str
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Relu:
+    """output = max(input, 0)."""
+
+    output: str
+    input: str
+
+
+@dataclass(frozen=True)
+class Concat:
+    """The columns of left, then those of right."""
+
+    output: str
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """output = input / max(|input|, SMALLEST_NORM), row by row."""
+
+    output: str
+    input: str
+
+
+SMALLEST_NORM = 1e-12
+"""The eps of torch.nn.functional.normalize."""
+
+Step = Convolution | Linear | Add | Relu | Concat | Normalise
+
+
+@dataclass(frozen=True)
+class Program:
+    """Steps in order; reads FEATURES, the last step writes UNIT_FEATURES."""
+
+    steps: tuple[Step, ...]
+    in_channels: int
+    feature_width: int
+    levels: int
+
+    @property
+    def tables(self) -> dict[str, int]:
+        """The tables that the steps read, in order of first use, with their K."""
+        return {step.table: len(step.weight) for step in self.steps if isinstance(step, Convolution)}
+
+
+def lower(student: Student) -> Program:
+    """Reads the student's layers into a program; running statistics are folded, so the student counts as in eval mode."""
+    steps = tuple(_Lowering().student(student))
+    levels = len(student.down) + 1
+    return Program(steps, student.in_channels, student.feature_width, levels)
+
+
+class _Lowering:
+    """Walks the modules as their forward() does; each method yields steps and returns the name of its result."""
+
+    def __init__(self) -> None:
+        self._values = 0
+
+    def _name(self) -> str:
+        self._values += 1
+        return f"x{self._values}"
+
+    def student(self, student: Student) -> "Steps":
+        x = yield from self.conv_block(student.stem, FEATURES)
+        skips = []
+        for down, stage in zip(student.down, student.encoder, strict=True):
+            skips.append(x)
+            x = yield from self.conv_block(down, x)
+            x = yield from self.stage(stage, x)
+        for up, stage in zip(student.up, student.decoder, strict=True):
+            x = yield from self.conv_block(up, x)
+            joined = Concat(self._name(), x, skips.pop())
+            yield joined
+            x = yield from self.stage(stage, joined.output)
+        head = Linear(self._name(), x, _array(student.head.weight.T), _array(student.head.bias))
+        yield head
+        yield Normalise(UNIT_FEATURES, head.output)
+        return UNIT_FEATURES
+
+    def conv_block(self, block: nn.Module, x: str) -> "Steps":
+        assert isinstance(block, ConvBlock)  # noqa: S101
+        x = yield from self.convolution(block.conv, block.norm, x)
+        return (yield from self.relu(x))
+
+    def convolution(self, conv: SparseConv, norm: nn.BatchNorm1d, x: str) -> "Steps":
+        scale, bias = _fold(norm)
+        step = Convolution(self._name(), x, conv.table, _array(conv.weight * scale), _array(bias))
+        yield step
+        return step.output
+
+    def relu(self, x: str) -> "Steps":
+        step = Relu(self._name(), x)
+        yield step
+        return step.output
+
+    def stage(self, stage: nn.Module, x: str) -> "Steps":
+        assert isinstance(stage, Stage)  # noqa: S101
+        for block in stage.blocks:
+            x = yield from self.residual_block(block, x)
+        return x
+
+    def residual_block(self, block: nn.Module, x: str) -> "Steps":
+        assert isinstance(block, ResidualBlock)  # noqa: S101
+        y = yield from self.conv_block(block.first, x)
+        y = yield from self.convolution(block.conv, block.norm, y)
+        if isinstance(block.project, nn.Sequential):
+            linear, norm = block.project
+            assert isinstance(linear, nn.Linear) and isinstance(norm, nn.BatchNorm1d)  # noqa: S101, PT018
+            scale, bias = _fold(norm)
+            shortcut = Linear(self._name(), x, _array(linear.weight.T * scale), _array(bias))
+            yield shortcut
+            x = shortcut.output
+        total = Add(self._name(), y, x)
+        yield total
+        return (yield from self.relu(total.output))
+
+
+# A method yields steps and returns the name of the value that holds its result.
+Steps = Generator[Step, None, str]
+
+
+def _fold(norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Batch norm in eval mode is y = x * scale + bias."""
+    assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None  # noqa: S101, PT018
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def _array(tensor: torch.Tensor) -> Weights:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=np.float32)

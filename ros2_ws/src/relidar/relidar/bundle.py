@@ -1,0 +1,183 @@
+"""The bundle: the folder that crosses from export to the vehicle, and the only thing that does.
+
+manifest.yaml        what the student is, how its input is made, its classes, and the sha256 of every other file
+student.onnx         dense lowering (TensorRT, CUDA)      student-pairs.onnx  CPU lowering
+text.safetensors     prompt embeddings
+golden.npz           one scan and the reference's answer, which every executor must reproduce
+engines/             TensorRT plans with their side-cars; not hashed here, since each vehicle builds its own
+"""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import Field
+
+from relidar.atomic import write_text
+from relidar.config_file import Model, read_yaml, validate
+from relidar.errors import BundleError, ConfigError, TextError
+from relidar.prompts import ClassPrompts
+from relidar.text_bank import TextBank, load_text_bank
+from relidar.voxels import Preprocessing
+
+FORMAT_VERSION: Literal[1] = 1
+MANIFEST = "manifest.yaml"
+DENSE_ONNX = "student.onnx"
+PAIRS_ONNX = "student-pairs.onnx"
+TEXT_BANK = "text.safetensors"
+GOLDEN = "golden.npz"
+ENGINES = "engines"
+REQUIRED = (DENSE_ONNX, PAIRS_ONNX, TEXT_BANK, GOLDEN)
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class StudentFacts(Model):
+    """What the network is."""
+
+    architecture: str
+    levels: Count
+    feature_width: Count
+    """D of the output, as wide as the text embeddings."""
+
+
+class TrainingFacts(Model):
+    """Where the weights come from."""
+
+    commit: str
+    config_sha256: str
+    steps: int
+
+
+class Capacity(Model):
+    """Voxels of one level that an engine is built for."""
+
+    min: Count
+    opt: Count
+    max: Count
+
+
+class Manifest(Model):
+    """The contents of manifest.yaml."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    student: StudentFacts
+    training: TrainingFacts
+    preprocessing: Preprocessing
+    capacities: tuple[Capacity, ...]
+    """One a level, finest first."""
+    classes: Annotated[tuple[ClassPrompts, ...], Field(min_length=1)]
+    unknown_threshold: Annotated[float, Field(ge=-1, le=1)] = -1.0
+    """A point whose best cosine is lower stays unlabelled."""
+    tolerance: Annotated[float, Field(gt=0)] = 1e-4
+    """Largest difference to the golden features that an executor may show."""
+    sha256: dict[str, str]
+    """Of every file of the bundle, by its path in the bundle."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One scan and the reference's features."""
+
+    xyz_m: NDArray[np.float32]
+    """(N, 3) in the sensor frame."""
+    intensity: NDArray[np.float32]
+    """(N,)"""
+    features: NDArray[np.float32]
+    """(V, D) unit rows from torch, in voxel order."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle whose files, hashes and shapes fit."""
+
+    path: Path
+    manifest: Manifest
+    text: TextBank
+
+    def golden(self) -> Golden:
+        """Reads the golden scan; raises BundleError if it does not fit."""
+        path = self.path / GOLDEN
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                golden = Golden(arrays["xyz_m"], arrays["intensity"], arrays["features"])
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{path}: not a golden scan ({error}); export the bundle again.") from error
+        width = self.manifest.student.feature_width
+        if golden.xyz_m.shape != (len(golden.intensity), 3) or golden.features.shape[1:] != (width,):
+            raise BundleError(
+                f"{path}: points {golden.xyz_m.shape}, intensity {golden.intensity.shape}, features {golden.features.shape}; "
+                f"expected (N, 3), (N,), (V, {width}). Export the bundle again."
+            )
+        return golden
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Opens a bundle and checks version, hashes and shapes; raises BundleError naming the file and what to do."""
+    if not (path / MANIFEST).is_file():
+        raise BundleError(f"{path}: no {MANIFEST} there; give the folder that `python -m export.trt CHECKPOINT --out B` wrote.")
+    try:
+        content = read_yaml(path / MANIFEST)
+        _check_version(path, content)
+        manifest = validate(content, Manifest, str(path / MANIFEST))
+        for name in REQUIRED:
+            if name not in manifest.sha256:
+                raise BundleError(f"{path / MANIFEST}: no sha256 of {name}; export the bundle again.")
+        for name, expected in manifest.sha256.items():
+            _check_hash(path, name, expected)
+        text = load_text_bank(path / TEXT_BANK)
+        text.lookup([prompt for c in manifest.classes for prompt in c.prompts])
+    except (ConfigError, TextError) as error:
+        raise BundleError(str(error)) from error
+    if text.embeddings.shape[1] != manifest.student.feature_width:
+        raise BundleError(
+            f"{path}: text embeddings are {text.embeddings.shape[1]} wide, the student's features "
+            f"{manifest.student.feature_width}; export the bundle with the encoder that the student was trained for."
+        )
+    if len(manifest.capacities) != manifest.student.levels:
+        raise BundleError(
+            f"{path / MANIFEST}: {len(manifest.capacities)} capacities for {manifest.student.levels} levels; export again."
+        )
+    return Bundle(path, manifest, text)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes manifest.yaml into a folder."""
+    write_text(folder / MANIFEST, yaml.safe_dump(manifest.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_version(path: Path, content: dict[str, Any]) -> None:
+    found = content.get("format_version")
+    if found != FORMAT_VERSION:
+        raise BundleError(
+            f"{path / MANIFEST}: format_version is {found!r}, this relidar reads {FORMAT_VERSION}; "
+            "export the bundle again or install the relidar that wrote it."
+        )
+
+
+def _check_hash(path: Path, name: str, expected: str) -> None:
+    file = path / name
+    if not file.resolve().is_relative_to(path.resolve()):
+        raise BundleError(f"{path / MANIFEST}: names {name!r}, which lies outside the bundle; export the bundle again.")
+    if not file.is_file():
+        raise BundleError(f"{file}: missing, though the manifest lists it; copy the whole bundle or export it again.")
+    found = sha256_file(file)
+    if found != expected:
+        raise BundleError(
+            f"{file}: sha256 is {found[:12]}..., the manifest says {expected[:12]}...; the file was changed or cut. "
+            "Copy the bundle again or export it again."
+        )

@@ -1,0 +1,29 @@
+"""What every command shares: errors that a user can act on go to standard error, with exit code 1 (2 for bad usage)."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from relidar.errors import RelidarError
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """An argument parser whose help is the module docstring `doc`, laid out as written."""
+    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def say(text: str) -> None:
+    """Prints a command's result on standard output, at once."""
+    print(text, flush=True)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs `main` as the whole process: exit code 0, 1 with the message of a RelidarError, or 130 when interrupted."""
+    try:
+        main()
+    except RelidarError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

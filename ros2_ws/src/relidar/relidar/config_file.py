@@ -1,0 +1,119 @@
+"""YAML files as typed models: an unknown key, a wrong type or an impossible value is an error naming file, key and cure."""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from relidar.errors import ConfigError
+
+
+class Model(BaseModel):
+    """Base of all configuration models: immutable, no unknown keys, no silent conversion between types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+M = TypeVar("M", bound=Model)
+
+
+def load(path: Path, model: type[M], overrides: Sequence[str] = ()) -> M:
+    """Reads a YAML file into `model`.
+
+    Args:
+        path: YAML mapping; holds only what differs from the model's defaults.
+        model: the typed model.
+        overrides: command-line words such as ["--optim.lr", "1e-3"]: dotted keys and JSON values (or plain strings).
+
+    Raises:
+        ConfigError: unreadable file, unknown key, wrong type or a value out of range.
+    """
+    content = read_yaml(path)
+    for key, value in _pairs(overrides):
+        _assign(content, key, value)
+    return validate(content, model, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, read with the safe loader; an empty file is an empty mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give the path of a YAML file.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}. Mend the file.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: found a {type(content).__name__} at top level, expected a mapping of keys to values.")
+    return content
+
+
+def validate(content: Mapping[str, Any], model: type[M], where: str) -> M:
+    """Checks a mapping against `model`; `where` names it in the error."""
+    try:
+        # JSON mode is strict about types yet takes a list for a tuple, which is all that YAML can say.
+        return model.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(dict(e), model, where) for e in error.errors())) from None
+    except TypeError as error:  # YAML dates and the like have no JSON form
+        raise ConfigError(f"{where}: {error}; only strings, numbers, booleans, lists and mappings are understood.") from None
+
+
+def _pairs(words: Sequence[str]) -> list[tuple[str, Any]]:
+    flat = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    if len(flat) % 2 or any(not key.startswith("--") for key in flat[::2]):
+        raise ConfigError(f"overrides {' '.join(words)!r}: expected pairs such as --optim.lr 1e-3.")
+    return [(key[2:], _json_or_string(value)) for key, value in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def _json_or_string(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _assign(content: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"--{dotted}: {parent!r} is a value, not a section.")
+    content[last] = value
+
+
+def _explain(error: Mapping[str, Any], model: type[BaseModel], where: str) -> str:
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(location) or "the file"
+    if error["type"] == "extra_forbidden":
+        names = _field_names(model)
+        near = difflib.get_close_matches(location[-1], names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "remove it."
+        return f"{where}: unknown key {key!r}; {hint}"
+    found = json.dumps(error["input"])
+    shown = found if len(found) <= 80 else found[:77] + "..."
+    return f"{where}: {key} is {shown}: {error['msg'][0].lower()}{error['msg'][1:]}."
+
+
+def _field_names(model: type[BaseModel]) -> list[str]:
+    """Names of all fields of `model` and of the models inside it."""
+    names: list[str] = []
+    pending: list[Any] = [model]
+    seen: set[Any] = set()
+    while pending:
+        item = pending.pop()
+        if item in seen:
+            continue
+        seen.add(item)
+        if isinstance(item, type) and issubclass(item, BaseModel):
+            for name, field in item.model_fields.items():
+                names.append(name)
+                pending.append(field.annotation)
+        else:
+            pending.extend(getattr(item, "__args__", ()))
+    return names

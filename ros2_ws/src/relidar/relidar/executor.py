@@ -1,0 +1,46 @@
+"""Executors run the student over a rulebook. All consume the same tables, so they agree up to rounding."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relidar.bundle import Bundle
+from relidar.errors import BackendError
+from relidar.rulebook import Rulebook, build_rulebook
+from relidar.voxels import voxelise
+
+
+class Executor(Protocol):
+    """Voxel features in, unit features out."""
+
+    name: str
+    """Backend and device, e.g. "onnxruntime-cpu"; what diagnostics show."""
+
+    def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
+        """(V, C_in) input features and the tables of the same voxels -> (V, D) unit rows. V >= 1."""
+        ...
+
+
+def self_test(executor: Executor, bundle: Bundle) -> float:
+    """Runs the golden scan; returns the largest difference to the reference's features.
+
+    Raises:
+        BackendError: the difference exceeds the bundle's tolerance, so this backend's answers cannot be trusted.
+    """
+    golden = bundle.golden()
+    voxels = voxelise(golden.xyz_m, golden.intensity, bundle.manifest.preprocessing)
+    rulebook = build_rulebook(voxels.coordinates, bundle.manifest.student.levels)
+    answer = executor(voxels.features, rulebook)
+    if answer.shape != golden.features.shape:
+        raise BackendError(
+            f"{executor.name}: the golden scan gave {answer.shape}, the reference {golden.features.shape}; "
+            "the bundle was made by another version of relidar: export it again."
+        )
+    difference = float(np.abs(answer - golden.features).max())
+    if not difference <= bundle.manifest.tolerance:
+        raise BackendError(
+            f"{executor.name}: differs from the golden features by {difference:.2e}, tolerance "
+            f"{bundle.manifest.tolerance:.0e}; use another backend and report this one."
+        )
+    return difference

@@ -1,0 +1,100 @@
+"""ONNX Runtime executors: the pairs graph on the CPU, the dense graph on CUDA."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from relidar.bundle import DENSE_ONNX, PAIRS_ONNX, Bundle
+from relidar.errors import BackendError
+from relidar.rulebook import Rulebook
+
+OUTPUT = "unit_features"
+
+
+class PairsExecutor:
+    """student-pairs.onnx on the CPU."""
+
+    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+        """Loads the graph.
+
+        Args:
+            bundle: an opened bundle.
+            threads: of one operator; 0 = one a core.
+
+        Raises:
+            BackendError: ONNX Runtime cannot load the graph.
+        """
+        self.name = "onnxruntime-cpu"
+        self._session = _session(bundle.path / PAIRS_ONNX, "CPUExecutionProvider", threads)
+        self._tables = [i.name.removesuffix("_source") for i in self._session.get_inputs() if i.name.endswith("_source")]
+
+    def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
+        """(V, C_in) -> (V, D) unit rows."""
+        inputs: dict[str, Any] = {"features": features, "voxels": np.array(rulebook.voxels, np.int64)}
+        for table in self._tables:
+            pairs = rulebook.pairs[table]
+            inputs[f"{table}_source"] = pairs.source
+            inputs[f"{table}_target"] = pairs.target
+            inputs[f"{table}_count"] = np.diff(pairs.splits)
+        return _run(self._session, inputs, self.name)
+
+
+class DenseExecutor:
+    """student.onnx on CUDA, or on the CPU where only its agreement matters."""
+
+    def __init__(self, bundle: Bundle, device: str = "cuda", threads: int = 0) -> None:
+        """Loads the graph.
+
+        Args:
+            bundle: an opened bundle.
+            device: "cuda" or "cpu".
+            threads: of one operator on the CPU; 0 = one a core.
+
+        Raises:
+            BackendError: ONNX Runtime cannot load the graph or the device is not available.
+        """
+        self.name = f"onnxruntime-{device}" if device == "cuda" else f"onnxruntime-{device}-dense"
+        provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+        # TF32 rounds to 10 bits of mantissa: faster, but no longer the reference's answer.
+        self._session = _session(bundle.path / DENSE_ONNX, provider, threads, {"use_tf32": "0"} if device == "cuda" else {})
+        self._tables = [i.name for i in self._session.get_inputs() if i.name != "features"]
+
+    def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
+        """(V, C_in) -> (V, D) unit rows."""
+        tables = rulebook.tables()
+        return _run(self._session, {"features": features, **{name: tables[name] for name in self._tables}}, self.name)
+
+
+def _session(path: Path, provider: str, threads: int, provider_options: dict[str, str] | None = None) -> onnxruntime.InferenceSession:
+    if provider not in onnxruntime.get_available_providers():
+        raise BackendError(
+            f"onnxruntime: no {provider} in this build (it has {', '.join(onnxruntime.get_available_providers())}); "
+            "install onnxruntime-gpu instead of onnxruntime."
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # failures come as exceptions
+    # Planning the reuse of buffers takes time quadratic in the nodes (16 s instead of 1 s for the pairs graph of minkunet34) and
+    # gains nothing where every shape is dynamic; memory patterns are kept for every shape ever met, and no two scans share one.
+    options.enable_mem_reuse = False
+    options.enable_mem_pattern = False
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=[(provider, provider_options or {})])
+    except Exception as error:  # noqa: BLE001  # its exceptions share no base but Exception
+        raise BackendError(f"{path}: ONNX Runtime cannot load it ({error}); export the bundle again.") from error
+    # ONNX Runtime falls back to the CPU in silence where a listed provider cannot run.
+    if provider not in session.get_providers():
+        raise BackendError(f"onnxruntime: {provider} does not run here, only {', '.join(session.get_providers())}.")
+    return session
+
+
+def _run(session: onnxruntime.InferenceSession, inputs: dict[str, Any], name: str) -> NDArray[np.float32]:
+    try:
+        (output,) = session.run([OUTPUT], inputs)
+    except Exception as error:  # noqa: BLE001  # as above
+        raise BackendError(f"{name}: the scan failed ({error}); use another backend and report this one.") from error
+    answer: NDArray[np.float32] = output
+    return answer

@@ -1,0 +1,75 @@
+"""Fixtures that several folders of tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+try:
+    import torchvision  # noqa: F401
+except RuntimeError:
+    # The CPU build of torch meets a torchvision whose compiled ops cannot load; declaring them lets open_clip import it.
+    _TORCHVISION_OPS = torch.library.Library("torchvision", "DEF")
+    _TORCHVISION_OPS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _TORCHVISION_OPS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+from distill.checkpoint import StudentCheckpoint  # noqa: E402
+from distill.student import Student, StudentConfig  # noqa: E402
+from export.assemble import Cloud, write_bundle  # noqa: E402
+from relidar.bundle import TrainingFacts  # noqa: E402
+from relidar.prompts import ClassPrompts, PromptSet  # noqa: E402
+from relidar.text_bank import TextBank  # noqa: E402
+from relidar.voxels import CartesianGrid, Preprocessing  # noqa: E402
+
+CLASS_NAMES = (
+    "barrier", "bicycle", "bus", "car", "construction vehicle", "motorcycle", "pedestrian", "traffic cone", "trailer", "truck",
+    "drivable surface", "other flat", "sidewalk", "terrain", "manmade", "vegetation",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint() -> StudentCheckpoint:
+    """A small student with random weights, random batch norm statistics and random text embeddings of the nuScenes classes."""
+    torch.manual_seed(0)
+    width = 32
+    student = Student(StudentConfig(architecture="minkunet14", width=0.25), in_channels=1, feature_width=width)
+    for module in student.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.2)
+            torch.nn.init.normal_(module.running_mean, std=0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    rows = np.random.default_rng(0).normal(size=(len(CLASS_NAMES), width)).astype(np.float32)
+    text = TextBank("random", CLASS_NAMES, rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    classes = tuple(
+        ClassPrompts(id=index, name=name, prompts=(name,), rgb=(16 * index, 255 - 16 * index, 128))
+        for index, name in enumerate(CLASS_NAMES)
+    )
+    preprocessing = Preprocessing(grid=CartesianGrid(voxel_size_m=0.2))
+    training = TrainingFacts(commit="0" * 40, config_sha256="0" * 64, steps=0)
+    return StudentCheckpoint(student.eval(), preprocessing, PromptSet(name="test", classes=classes), text, training)
+
+
+@pytest.fixture(scope="session")
+def street_like_cloud() -> Cloud:
+    """6,000 points on a ground plane, two walls and a few boxes."""
+    return random_cloud(6000)
+
+
+def random_cloud(points: int, seed: int = 0) -> Cloud:
+    """Points on surfaces, as a LiDAR sees them."""
+    random = np.random.default_rng(seed)
+    xyz_m = random.uniform(-20, 20, (points, 3))
+    surface = random.integers(0, 4, points)
+    xyz_m[:, 2] = np.where(surface < 2, -1.8, random.uniform(-1.8, 3, points))
+    xyz_m[:, 1] = np.where(surface == 2, 8.0, np.where(surface == 3, -8.0, xyz_m[:, 1]))
+    return Cloud(xyz_m.astype(np.float32), random.uniform(0, 255, points).astype(np.float32))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: StudentCheckpoint, street_like_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real bundle of `tiny_checkpoint`; read only."""
+    path = tmp_path_factory.mktemp("bundle") / "tiny"
+    write_bundle(tiny_checkpoint, [street_like_cloud], path)
+    return path

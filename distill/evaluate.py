@@ -21,13 +21,13 @@ from tqdm import tqdm
 from distill.checkpoint import load_student
 from distill.config import TrainConfig
 from distill.nuscenes_frames import Keyframe, read_cloud, read_keyframes, read_lidarseg
+from distill.pooling import pool
 from distill.scan_folder import ScanSet, read_scan
 from distill.structure import structure_gaps
 from distill.student import LEVELS
 from distill.teacher_cache import view_keyframe
 from distill.teachers import make_teacher
 from distill.torch_executor import TorchExecutor, student_segmenter
-from distill.training_module import pool
 from relidar import command_line, config_file
 from relidar.atomic import write_text
 from relidar.backends import open_executor

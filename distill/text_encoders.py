@@ -32,7 +32,10 @@ class OpenClipEncoder:
     """The text tower of an open_clip model."""
 
     def __init__(self, name: str) -> None:
-        import open_clip  # here, since it takes seconds and needs torchvision, which only its users need to have working
+        import distill.torchvision_operators  # noqa: F401, before open_clip
+
+        # isort: split
+        import open_clip  # here, since it takes seconds
 
         self.name = name
         try:

@@ -8,13 +8,18 @@ Any value of the configuration can be given on the command line. `torchrun` runs
 """
 
 import hashlib
+import logging
 import os
 import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
 
+import distill.torchvision_operators  # noqa: F401, before lightning
+
+# isort: split
 import lightning
+import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -47,6 +52,10 @@ class Scans(lightning.LightningDataModule):
         self._scans = scans
         self._schedule = config.schedule
 
+    def transfer_batch_to_device(self, batch: ScanBatch, device: torch.device, dataloader_idx: int) -> ScanBatch:
+        """Moves a batch."""
+        return batch.to(device)
+
     def train_dataloader(self) -> DataLoader[ScanBatch]:
         """Batches of the steps that are left."""
         trainer = self.trainer
@@ -64,6 +73,7 @@ class Scans(lightning.LightningDataModule):
 
 def train(config: TrainConfig) -> Path:
     """Trains to the end of the schedule and returns the path of student.pt; resumes if the run has a checkpoint."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(config.seed, verbose=False)
     run = Path(config.run)
     _settle_run_folder(run, config)
@@ -83,8 +93,11 @@ def train(config: TrainConfig) -> Path:
     trainer = _trainer(config, run)
     last = run / LAST
     with warnings.catch_warnings():
-        # Our sampler starts at the right step by itself, and one worker is what the configuration says.
-        warnings.filterwarnings("ignore", message=".*(mid-epoch|does not have many workers|state_dict).*")
+        # Resuming in a folder in use, mid-epoch, with few workers is what we want; the rest is Lightning's own.
+        expected = (
+            "logging interval|exists and is not empty|not resumable|does not have many workers|LeafSpec|isinstance.treespec"
+        )
+        warnings.filterwarnings("ignore", message=f".*({expected})")
         trainer.fit(module, datamodule=Scans(scans, config), ckpt_path=str(last) if last.exists() else None, weights_only=True)
     facts = TrainingFacts(commit=_commit(), config_sha256=_config_hash(config), steps=trainer.global_step)
     if trainer.is_global_zero:

@@ -3,12 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
+import distill.torchvision_operators  # noqa: F401, before lightning
+
+# isort: split
+import lightning
+
 from distill import losses
 from distill.config import ContrastiveLoss, LossConfig, RelationalLoss, TrainConfig
+from distill.pooling import pool
 from distill.scans import ScanBatch
 from distill.structure import structure_gaps
 from distill.student import Student
@@ -42,10 +47,6 @@ class Distillation(lightning.LightningModule):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, optim.lr, total_steps=steps + 1, pct_start=optim.warm_up)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def transfer_batch_to_device(self, batch: ScanBatch, device: torch.device, dataloader_idx: int) -> ScanBatch:
-        """Moves a batch."""
-        return batch.to(device)
-
 
 def make_loss(config: LossConfig) -> Loss:
     """The configured loss as a function of K and Q."""
@@ -54,19 +55,3 @@ def make_loss(config: LossConfig) -> Loss:
     if isinstance(config, ContrastiveLoss):
         return lambda k, q: losses.contrastive(k, q, config.tau)
     return losses.similarity
-
-
-def pool(features: Tensor, voxel: Tensor, superpixel: Tensor, superpixels: int) -> Tensor:
-    """Mean over each superpixel's points, at unit length again: without that the losses' diagonals mean nothing.
-
-    Args:
-        features: (V, D) unit rows.
-        voxel: (P,) voxel of each point that an image sees.
-        superpixel: (P,) superpixel it falls into; each number below `superpixels` occurs.
-        superpixels: S.
-
-    Returns:
-        (S, D) unit rows.
-    """
-    total = features.new_zeros(superpixels, features.shape[1]).index_add(0, superpixel, features.index_select(0, voxel))
-    return torch.nn.functional.normalize(total.float(), dim=1)

@@ -25,6 +25,7 @@ from relidar.bundle import (
     Capacity,
     Manifest,
     StudentFacts,
+    open_bundle,
     sha256_file,
     write_manifest,
 )
@@ -59,6 +60,7 @@ def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[Cloud], out: Pat
         unknown_threshold: cosine below which a point stays unlabelled.
 
     Raises:
+        BundleError: the text does not fit the classes or the student.
         CloudError: no scans, or a first scan without a voxel.
         ConfigError: `out` is a file, or a folder that is not a bundle.
     """
@@ -88,6 +90,7 @@ def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[Cloud], out: Pat
             sha256={name: sha256_file(folder / name) for name in REQUIRED},
         )
         write_manifest(folder, manifest)
+        open_bundle(folder)  # what the vehicle would refuse is not written
 
 
 def level_voxels(scan: Cloud, preprocessing: Preprocessing, levels: int) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -45,13 +46,11 @@ class Graph:
             self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
-    def node(self, op: str, inputs: Sequence[str], output: str, **attributes: int | str | list[int]) -> str:
+    def node(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
         """Adds a node with one output; returns the output's name."""
         return self.node_with_outputs(op, inputs, [output], **attributes)[0]
 
-    def node_with_outputs(
-        self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: int | str | list[int]
-    ) -> list[str]:
+    def node_with_outputs(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> list[str]:
         """Adds a node; returns the outputs' names."""
         self._nodes.append(helper.make_node(op, list(inputs), list(outputs), name=f"{outputs[0]}:{op}", **attributes))
         return list(outputs)

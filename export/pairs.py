@@ -1,7 +1,7 @@
 """The pairs lowering: occupied slots only, for ONNX Runtime on the CPU.
 
-y = bias; for each kernel offset k: y[target_k] += x[source_k] @ W_k. The rows of one offset's target are distinct, so a ScatterND(add)
-for each offset is exact and deterministic; one over all offsets would meet a row several times, and ONNX Runtime races there.
+y = bias; for each kernel offset k: y[target_k] += x[source_k] @ W_k. The rows of one offset's target are distinct, so one
+ScatterND(add) an offset is exact and deterministic; one over all offsets would meet a row several times, and ONNX Runtime races.
 The centre of a submanifold convolution maps each row to itself and is a plain product.
 
 Inputs: features (V_0, C_in) float32; voxels (L,) int64, V of each level; for each table T of `Rulebook.tables()`

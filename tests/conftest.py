@@ -1,26 +1,26 @@
 """Fixtures that several folders of tests share."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-try:
-    import torchvision  # noqa: F401
-except RuntimeError:
-    # The CPU build of torch meets a torchvision whose compiled ops cannot load; declaring them lets open_clip import it.
-    _TORCHVISION_OPS = torch.library.Library("torchvision", "DEF")
-    _TORCHVISION_OPS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _TORCHVISION_OPS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+import distill.torchvision_operators  # noqa: F401, before anything that imports torchvision
 
-from distill.checkpoint import StudentCheckpoint  # noqa: E402
-from distill.student import Student, StudentConfig  # noqa: E402
-from export.assemble import Cloud, write_bundle  # noqa: E402
-from relidar.bundle import TrainingFacts  # noqa: E402
-from relidar.prompts import ClassPrompts, PromptSet  # noqa: E402
-from relidar.text_bank import TextBank  # noqa: E402
-from relidar.voxels import CartesianGrid, Preprocessing  # noqa: E402
+# isort: split
+from distill.checkpoint import StudentCheckpoint
+from distill.student import Student, StudentConfig
+from export.assemble import Cloud, write_bundle
+from relidar.bundle import TrainingFacts
+from relidar.prompts import ClassPrompts, PromptSet
+from relidar.text_bank import TextBank
+from relidar.voxels import CartesianGrid, Preprocessing
+
+# Tests are small: more threads than one only get into each other's way.
+torch.set_num_threads(1)
 
 CLASS_NAMES = (
     "barrier", "bicycle", "bus", "car", "construction vehicle", "motorcycle", "pedestrian", "traffic cone", "trailer", "truck",
@@ -52,24 +52,33 @@ def tiny_checkpoint() -> StudentCheckpoint:
 
 
 @pytest.fixture(scope="session")
-def street_like_cloud() -> Cloud:
-    """6,000 points on a ground plane, two walls and a few boxes."""
-    return random_cloud(6000)
+def random_cloud() -> Callable[..., Cloud]:
+    """random_cloud(points, seed=0): points on a ground plane, two walls and in the air, as a LiDAR might see them."""
 
+    def make(points: int, seed: int = 0) -> Cloud:
+        random = np.random.default_rng(seed)
+        xyz_m = random.uniform(-20, 20, (points, 3))
+        surface = random.integers(0, 5, points)
+        xyz_m[:, 2] = np.where(surface < 2, -1.8, random.uniform(-1.8, 3, points))
+        xyz_m[:, 1] = np.where(surface == 2, 8.0, np.where(surface == 3, -8.0, xyz_m[:, 1]))
+        return Cloud(xyz_m.astype(np.float32), random.uniform(0, 255, points).astype(np.float32))
 
-def random_cloud(points: int, seed: int = 0) -> Cloud:
-    """Points on surfaces, as a LiDAR sees them."""
-    random = np.random.default_rng(seed)
-    xyz_m = random.uniform(-20, 20, (points, 3))
-    surface = random.integers(0, 4, points)
-    xyz_m[:, 2] = np.where(surface < 2, -1.8, random.uniform(-1.8, 3, points))
-    xyz_m[:, 1] = np.where(surface == 2, 8.0, np.where(surface == 3, -8.0, xyz_m[:, 1]))
-    return Cloud(xyz_m.astype(np.float32), random.uniform(0, 255, points).astype(np.float32))
+    return make
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_checkpoint: StudentCheckpoint, street_like_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def relidar_data() -> Path:
+    """The folder of real scans that the environment variable RELIDAR_DATA names; tests that need it skip without."""
+    if "RELIDAR_DATA" not in os.environ:
+        pytest.skip("RELIDAR_DATA does not name a folder of real scans")
+    return Path(os.environ["RELIDAR_DATA"])
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(
+    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., Cloud], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A real bundle of `tiny_checkpoint`; read only."""
     path = tmp_path_factory.mktemp("bundle") / "tiny"
-    write_bundle(tiny_checkpoint, [street_like_cloud], path)
+    write_bundle(tiny_checkpoint, [random_cloud(6000)], path)
     return path

@@ -26,12 +26,14 @@ def random_facades(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np
         trim = rng.uniform(0.12, 0.6) * np.array([1, 0.97, 0.92])
         frame = rng.choice([0.7, 0.06, 0.25])
         table[k] = [floor, bay, wide, high, rng.uniform(0.55, 0.95), pattern, 0, frame, rng.integers(1, 400), *trim]
-        rgb[k] = np.array(base) * rng.uniform(0.85, 1.15, 3)
+        rgb[k] = np.array(base) * rng.uniform(0.8, 1.15) * rng.uniform(0.96, 1.04, 3)
     table[count // 2 :, 6] = 1  # the second half of the styles have shops at street level
     return table, rgb
 
 
-def block(rng: np.random.Generator, width_m: float, depth_m: float, height_m: float, style: int, table: np.ndarray, rgb: np.ndarray) -> Soup:
+def block(
+    rng: np.random.Generator, width_m: float, depth_m: float, height_m: float, style: int, table: np.ndarray, rgb: np.ndarray
+) -> Soup:
     """A flat-roofed building; x along the street, its front at y = 0, the body behind (+y)."""
     wall, row = Paint(FACADE, tuple(rgb[style]), float(style)), table[style]
     trim = Paint(CONCRETE, tuple(row[9:12]))
@@ -54,21 +56,43 @@ def block(rng: np.random.Generator, width_m: float, depth_m: float, height_m: fl
         for x in np.arange(-w + 2.5, w - 2, rng.uniform(5, 7)):
             if rng.random() < 0.6:  # an awning
                 stripe = Paint(PLAIN, tuple(rng.uniform(0.08, 0.6, 3)))
-                parts.append(quads(np.array([[(x - 2, -0.05, 2.95), (x + 2, -0.05, 2.95), (x + 2, -1.3, 2.45), (x - 2, -1.3, 2.45)]]), stripe))
-                parts.append(quads(np.array([[(x - 2, -1.3, 2.25), (x + 2, -1.3, 2.25), (x + 2, -1.3, 2.45), (x - 2, -1.3, 2.45)]]), stripe))
+                parts.append(
+                    quads(
+                        np.array([[(x - 2, -0.05, 2.95), (x + 2, -0.05, 2.95), (x + 2, -1.3, 2.45), (x - 2, -1.3, 2.45)]]), stripe
+                    )
+                )
+                parts.append(
+                    quads(
+                        np.array([[(x - 2, -1.3, 2.25), (x + 2, -1.3, 2.25), (x + 2, -1.3, 2.45), (x - 2, -1.3, 2.45)]]), stripe
+                    )
+                )
     elif rng.random() < 0.8:  # an entrance
         x = rng.uniform(-w * 0.6, w * 0.6)
-        parts += [box((1.5, 0.2, 2.5), (x, -0.05, 1.25), trim), box((1.1, 0.3, 2.2), (x, -0.05, 1.1), Paint(PLAIN, tuple(rng.uniform(0.03, 0.3, 3))))]
-        parts += [box((2.0, 1.1, 0.15), (x, -0.5, 2.7), trim), box((1.8, 0.7, 0.2), (x, -0.35, 0.05), Paint(CONCRETE, (0.4, 0.4, 0.4)))]
+        parts += [
+            box((1.5, 0.2, 2.5), (x, -0.05, 1.25), trim),
+            box((1.1, 0.3, 2.2), (x, -0.05, 1.1), Paint(PLAIN, tuple(rng.uniform(0.03, 0.3, 3)))),
+        ]
+        parts += [
+            box((2.0, 1.1, 0.15), (x, -0.5, 2.7), trim),
+            box((1.8, 0.7, 0.2), (x, -0.35, 0.05), Paint(CONCRETE, (0.4, 0.4, 0.4))),
+        ]
     if rng.random() < 0.45:  # balconies on some bays
         floors = int((height_m - shop) / row[0])
         for column in np.arange(-w + row[1] * 1.5, w - row[1], row[1] * rng.integers(2, 4)):
             for level in range(1, min(floors, 7)):
                 z = shop + level * row[0]
                 parts.append(box((row[1] * 0.95, 1.1, 0.12), (column, -0.55, z), trim))
-                parts.append(box((row[1] * 0.95, 0.05, 0.9), (column, -1.08, z + 0.5), Paint(GLASS, (0.12, 0.13, 0.14)) if row[5] > 1 else trim))
+                parts.append(
+                    box(
+                        (row[1] * 0.95, 0.05, 0.9),
+                        (column, -1.08, z + 0.5),
+                        Paint(GLASS, (0.12, 0.13, 0.14)) if row[5] > 1 else trim,
+                    )
+                )
     elif rng.random() < 0.4 and width_m > 8:  # pillars between bays
-        parts += [box((0.4, 0.25, height_m - shop), (x, -0.1, (height_m + shop) / 2), trim) for x in np.arange(-w + 0.2, w, row[1] * 2)]
+        parts += [
+            box((0.4, 0.25, height_m - shop), (x, -0.1, (height_m + shop) / 2), trim) for x in np.arange(-w + 0.2, w, row[1] * 2)
+        ]
     return join(parts)
 
 
@@ -80,7 +104,10 @@ def house(rng: np.random.Generator, width_m: float, depth_m: float, style: int, 
     ridge, eave = height + rng.uniform(1.8, 3.4), 0.45
     outline = np.array([(-w, 0), (w, 0), (w, depth_m), (-w, depth_m)])
     length = np.linalg.norm(np.roll(outline, -1, axis=0) - outline, axis=1)
-    corners = [[(*outline[k], -0.6), (*outline[(k + 1) % 4], -0.6), (*outline[(k + 1) % 4], height), (*outline[k], height)] for k in range(4)]
+    corners = [
+        [(*outline[k], -0.6), (*outline[(k + 1) % 4], -0.6), (*outline[(k + 1) % 4], height), (*outline[k], height)]
+        for k in range(4)
+    ]
     uv = [[(0, -0.6), (length[k], -0.6), (length[k], height), (0, height)] for k in range(4)]
     parts = [quads(np.asarray(corners), wall, np.asarray(uv))]
     tiles = Paint(ROOF, ((0.3, 0.1, 0.06), (0.12, 0.12, 0.13), (0.2, 0.13, 0.1))[rng.integers(3)])
@@ -88,11 +115,17 @@ def house(rng: np.random.Generator, width_m: float, depth_m: float, style: int, 
     low = height - 0.15
     if rng.random() < 0.5:  # the ridge along the street
         y0, y1, m = -eave, depth_m + eave, depth_m / 2
-        slopes = [[(-w - eave, y0, low), (w + eave, y0, low), (w + eave, m, ridge), (-w - eave, m, ridge)], [(w + eave, y1, low), (-w - eave, y1, low), (-w - eave, m, ridge), (w + eave, m, ridge)]]
+        slopes = [
+            [(-w - eave, y0, low), (w + eave, y0, low), (w + eave, m, ridge), (-w - eave, m, ridge)],
+            [(w + eave, y1, low), (-w - eave, y1, low), (-w - eave, m, ridge), (w + eave, m, ridge)],
+        ]
         ends = [[(x, 0, height), (x, depth_m, height), (x, m, ridge - 0.15), (x, m, ridge - 0.15)] for x in (-w, w)]
     else:  # the gable towards the street
         y0, y1 = -eave, depth_m + eave
-        slopes = [[(-w - eave, y1, low), (-w - eave, y0, low), (0, y0, ridge), (0, y1, ridge)], [(w + eave, y0, low), (w + eave, y1, low), (0, y1, ridge), (0, y0, ridge)]]
+        slopes = [
+            [(-w - eave, y1, low), (-w - eave, y0, low), (0, y0, ridge), (0, y1, ridge)],
+            [(w + eave, y0, low), (w + eave, y1, low), (0, y1, ridge), (0, y0, ridge)],
+        ]
         ends = [[(-w, y, height), (w, y, height), (0, y, ridge - 0.15), (0, y, ridge - 0.15)] for y in (0, depth_m)]
     parts += [quads(np.asarray(slopes), tiles), quads(np.asarray(ends), gable)]
     x = rng.uniform(-w * 0.5, w * 0.5)
@@ -100,7 +133,10 @@ def house(rng: np.random.Generator, width_m: float, depth_m: float, style: int, 
     parts.append(box((1.0, 0.12, 2.1), (x, -0.02, 1.15), Paint(PLAIN, tuple(rng.uniform(0.03, 0.35, 3)))))
     parts.append(box((2.4, 1.6, 0.3), (x, -0.8, 0.1), Paint(CONCRETE, (0.4, 0.4, 0.4))))
     if rng.random() < 0.7:
-        parts += [box((2.6, 1.8, 0.15), (x, -0.85, 2.7), white), *[box((0.14, 0.14, 2.5), (x + d, -1.6, 1.4), white) for d in (-1.1, 1.1)]]
+        parts += [
+            box((2.6, 1.8, 0.15), (x, -0.85, 2.7), white),
+            *[box((0.14, 0.14, 2.5), (x + d, -1.6, 1.4), white) for d in (-1.1, 1.1)],
+        ]
     parts.append(box((0.6, 0.6, 1.6), (w * 0.5, depth_m * 0.4, ridge - 0.2), Paint(PLAIN, (0.3, 0.14, 0.1))))
     return join(parts)
 

@@ -4,11 +4,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from distill.street import poses
+from distill.street import categories, poses
 from distill.street.ground import CrossStreet, Section, Side, raised
 from distill.street.light import Light
+from distill.street.raycast import Caster, Still
 from distill.street.road import Road
 from distill.street.soup import Soup, join
+
+PARKED = "vehicle.parked"
+
+
+def heading(t_m: float) -> float:
+    """Which way traffic drives at t: it keeps to the right."""
+    return 0.0 if t_m < 0 else np.pi
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Actor:
 
     def box(self, road: Road, time_s: float) -> tuple[np.ndarray, np.ndarray]:
         """world_from_box (4x4, the box's middle) and the box's size (x, y, z) in metres, with 6 cm to spare."""
-        low, high = self.soup.bounds()
+        low, high = self.soup.bounds
         world_from_box = self.world_from_actor(road, time_s)
         world_from_box = world_from_box @ poses.pose(*((low + high) / 2).astype(np.float64))
         return world_from_box, (high - low).astype(np.float64) + 0.12
@@ -62,7 +70,7 @@ class City:
     static: list[Soup] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
     taken: list[tuple[float, float, float, float]] = field(default_factory=list)  # s, t, half sizes
-    _fixed: Soup | None = None
+    _still: Still | None = None
 
     @property
     def look(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,7 +79,7 @@ class City:
 
     def lift(self, s: float, t: float) -> float:
         """Height of the finished surface over the bare ground."""
-        return float(raised(self.section, self.crossings, np.float64(s), np.float64(t)))
+        return float(raised(self.section, self.crossings, s, t))
 
     def free(self, s: float, t: float, half_s: float, half_t: float) -> bool:
         """Whether nothing was placed yet in that rectangle."""
@@ -81,24 +89,51 @@ class City:
         """Whether s lies in a crossing, its sidewalks, or within the margin of them."""
         return any(abs(s - c.s_m) < c.half_m + c.walk_m + margin_m for c in self.crossings)
 
-    def stand(self, soup: Soup, category: int, s: float, t: float, yaw: float = 0.0, scale: float = 1.0, tilt: bool = False) -> None:
+    def stand(
+        self, soup: Soup, category: int, s: float, t: float, yaw: float = 0.0, scale: float = 1.0, tilt: bool = False
+    ) -> None:
         """Places a thing that is not annotated."""
         world = self.road.pose(s, t, yaw, self.lift(s, t), tilt)
         world[:3, :3] *= scale
         self.static.append(soup.labelled(category).moved(world))
 
+    def settle(
+        self,
+        soup: Soup,
+        category: int,
+        attribute: str,
+        s: float,
+        t: float,
+        yaw: float = 0.0,
+        speed: tuple[float, float] = (0.0, 0.0),
+    ) -> bool:
+        """Places an actor unless its place is taken."""
+        low, high = soup.bounds
+        cos, sin = abs(np.cos(yaw)), abs(np.sin(yaw))
+        length, width = (high - low)[:2]
+        half_s, half_t = (length * cos + width * sin) / 2 + 0.12, (length * sin + width * cos) / 2 + 0.08
+        if not self.free(s, t, half_s, half_t):
+            return False
+        self.taken.append((s, t, half_s, half_t))
+        tilt = category not in (categories.ADULT, categories.CHILD, categories.WORKER)
+        self.annotate(Actor(soup, category, attribute, s, t, yaw, self.lift(s, t), *speed, tilt=tilt))
+        return True
+
     def annotate(self, actor: Actor) -> None:
         """Places an annotated thing, still or moving."""
         self.actors.append(actor)
 
-    def soup(self, time_s: float) -> Soup:
-        """All triangles in the world at that time."""
-        if self._fixed is None:
-            still = [(i, a) for i, a in enumerate(self.actors) if not a.moves]
-            placed = [a.soup.labelled(a.category, i).moved(a.world_from_actor(self.road, 0.0)) for i, a in still]
-            self._fixed = join(self.static + placed)
-        moving = [(i, a) for i, a in enumerate(self.actors) if a.moves]
-        return join([self._fixed, *[a.soup.labelled(a.category, i).moved(a.world_from_actor(self.road, time_s)) for i, a in moving]])
+    def caster(self, time_s: float) -> Caster:
+        """The street at that time, ready for rays. Triangles of actor i have instance i."""
+        if self._still is None:
+            placed = [self._placed(i, 0.0) for i, actor in enumerate(self.actors) if not actor.moves]
+            self._still = Still(join(self.static + placed))
+        moving = [self._placed(i, time_s) for i, actor in enumerate(self.actors) if actor.moves]
+        return Caster(self._still, join(moving) if moving else None)
+
+    def _placed(self, index: int, time_s: float) -> Soup:
+        actor = self.actors[index]
+        return actor.soup.labelled(actor.category, index).moved(actor.world_from_actor(self.road, time_s))
 
     def world_from_ego(self, time_s: float) -> np.ndarray:
         """Pose of the ego car (rear axle on the ground), 4x4."""

@@ -20,7 +20,10 @@ def beam_directions(lidar: Lidar) -> tuple[np.ndarray, np.ndarray]:
 
 
 @njit(cache=True)
-def _reflectance(triangle, distance, origin, directions, corners, uvs, normals, rgb, material, style, facades, marks):
+def _reflectance(
+    triangle: np.ndarray, distance: np.ndarray, origin: np.ndarray, directions: np.ndarray, corners: np.ndarray, uvs: np.ndarray,
+    normals: np.ndarray, rgb: np.ndarray, material: np.ndarray, style: np.ndarray, facades: np.ndarray, marks: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Near-infrared reflectance (R,) and cosine of incidence (R,) at each hit."""
     reflectance, cosine = np.zeros(len(triangle)), np.zeros(len(triangle))
     for i in range(len(triangle)):
@@ -71,7 +74,7 @@ def scan(
     # Glass answers when met squarely, else the beam goes on and is lost.
     echo = np.where(glass, 0.12 * cosine**6, reflectance * (0.35 + 0.65 * cosine))
     weakening = 1 / (1 + (distance / 60) ** 2)
-    seen = 1 - np.exp(-echo * weakening * (lidar.max_range_m / np.maximum(distance, 3.0)) ** 1.5 * 6)
+    seen = 1 - np.exp(-echo * weakening * (lidar.max_range_m / np.maximum(distance, 3.0)) ** 1.5 * 3.5)
     kept = chance[index] > 1 - (1 - lidar.dropped) * seen
     triangle, distance, index = triangle[kept], distance[kept], index[kept]
     intensity = np.clip(140 * echo[kept] * (1 + 0.25 * speckle[index]), 0, 255).astype(np.int64)
@@ -81,7 +84,16 @@ def scan(
     return points.astype(np.float32), soup.category[triangle], soup.instance[triangle]
 
 
-def inside(points: np.ndarray, world_from_box: np.ndarray, size_m: np.ndarray) -> np.ndarray:
-    """(N,) bool: world points (N, 3) within the box of full extents `size_m` (x, y, z) centred on the pose."""
-    local = poses.transformed(poses.inverse(world_from_box), points)
-    return np.asarray((np.abs(local) <= size_m / 2).all(axis=1))
+class BoxCounter:
+    """Counts points in boxes; points are sorted along x once, so that each box looks at its own stretch only."""
+
+    def __init__(self, points: np.ndarray):
+        """Takes points (N, 3) of the boxes' frame."""
+        self._points = points[np.argsort(points[:, 0], kind="stable")]
+
+    def inside(self, world_from_box: np.ndarray, size_m: np.ndarray) -> int:
+        """How many points lie within the box of full extents `size_m` (x, y, z) whose middle is at the pose."""
+        reach = np.linalg.norm(size_m) / 2
+        low, high = np.searchsorted(self._points[:, 0], (world_from_box[0, 3] - reach, world_from_box[0, 3] + reach))
+        local = poses.transformed(poses.inverse(world_from_box), self._points[low:high])
+        return int((np.abs(local) <= size_m / 2).all(axis=1).sum())

@@ -46,12 +46,12 @@ def random_light(rng: np.random.Generator) -> Light:
         haze_m=float(rng.uniform(250, 900)),
         cloudiness=float(rng.uniform(0.75, 1.0) if overcast else rng.uniform(0.0, 0.6)),
         cloud_seed=float(rng.uniform(0, 100)),
-        exposure=float(rng.uniform(1.25, 1.5) if overcast else rng.uniform(0.72, 0.95)),
+        exposure=float(rng.uniform(0.62, 0.8) if overcast else rng.uniform(0.5, 0.62)),
     )
 
 
 @njit(cache=True)
-def sky(dx, dy, dz, light, cloudy):
+def sky(dx: float, dy: float, dz: float, light: np.ndarray, cloudy: bool) -> tuple[float, float, float]:
     """(r, g, b) of the sky in unit direction (dx, dy, dz); clouds and sun are left out unless `cloudy`."""
     up = max(0.0, dz)
     k = (1 - up) ** 4

@@ -17,7 +17,7 @@ from distill.street.noise import hashed, noise
 # Reflectance at 905 nm of a grey surface of albedo 0.5; vegetation is bright there, asphalt dark. Tuned so that median
 # intensities come near those of real nuScenes scans: road 13, sidewalk 34, manmade 33, vegetation 27, car 25.
 _NEAR_INFRARED = np.array(
-    [0.3, 0.085, 0.24, 0.26, 0.3, 0.3, 0.4, 0.25, 0.28, 0.0, 0.35, 0.06, 0.3, 0.35, 0.5, 1.6, 0.2, 0.3, 0.22, 0.26, 0.24]
+    [0.34, 0.16, 0.42, 0.55, 0.4, 0.4, 0.42, 0.3, 0.34, 0.0, 0.38, 0.06, 0.34, 0.4, 0.5, 1.6, 0.24, 0.34, 0.3, 0.4, 0.42]
 )
 # How rough the surface is to a range measurement, metres of standard deviation: grass and leaves have depth.
 ROUGHNESS_M = np.zeros(21)
@@ -29,7 +29,7 @@ SOLID, DASHED, ZEBRA, YELLOW, PATCH, ZEBRA_ACROSS, DASHED_ACROSS, MANHOLE, YELLO
 
 
 @njit(cache=True)
-def _brick(u, v, r, g, b, fine):
+def _brick(u: float, v: float, r: float, g: float, b: float, fine: float) -> tuple[float, float, float]:
     row = np.floor(v / 0.075)
     shifted = u / 0.22 + 0.5 * (row % 2)
     column = np.floor(shifted)
@@ -43,7 +43,9 @@ def _brick(u, v, r, g, b, fine):
 
 
 @njit(cache=True)
-def _facade(u, v, r, g, b, style, fine):
+def _facade(
+    u: float, v: float, r: float, g: float, b: float, style: np.ndarray, fine: float
+) -> tuple[float, float, float, float, float]:
     """Wall, windows and shop front; style is a row of the facade table. The last value is 1 on glass."""
     floor, bay = style[FLOOR_M], style[BAY_M]
     seed = int(style[SEED])
@@ -93,7 +95,7 @@ def _facade(u, v, r, g, b, style, fine):
 
 
 @njit(cache=True)
-def _road_mark(s, t, marks):
+def _road_mark(s: float, t: float, marks: np.ndarray) -> int:
     """What is painted at (s, t): 0 nothing, 1 white, 2 yellow, 3 a darker patch, 4 a manhole cover."""
     found = 0
     for i in range(len(marks)):
@@ -121,7 +123,9 @@ def _road_mark(s, t, marks):
 
 
 @njit(cache=True)
-def _asphalt(u, v, r, g, b, fine, marks):
+def _asphalt(
+    u: float, v: float, r: float, g: float, b: float, fine: float, marks: np.ndarray
+) -> tuple[float, float, float, float]:
     mark = _road_mark(u, v, marks)
     tone = 0.82 + 0.3 * noise(u * 0.22, v * 0.5) + 0.25 * fine * (noise(u * 23, v * 23) - 0.5)
     tone += 0.1 * (noise(u * 1.3, v * 2.9) - 0.5)
@@ -129,9 +133,9 @@ def _asphalt(u, v, r, g, b, fine, marks):
         tone *= 0.62
     elif mark == 4:
         return 0.05, 0.045, 0.04, 0.25
-    crack = abs(noise(u * 0.45 + 31, v * 0.45) - 0.5)
-    if crack < 0.008 * fine:
-        tone *= 0.6
+    crack = abs(noise(u * 0.6 + 31, v * 0.6) - 0.5 + 0.1 * noise(u * 5, v * 5))
+    if crack < 0.004 * fine and noise(u * 0.09, v * 0.09 + 5) > 0.55:
+        tone *= 0.7
     r, g, b = r * tone, g * tone, b * tone
     if mark == 1 or mark == 2:
         # Paint wears off, most in the wheel tracks.
@@ -139,12 +143,15 @@ def _asphalt(u, v, r, g, b, fine, marks):
         r = r * (1 - kept) + 0.72 * kept
         g = g * (1 - kept) + (0.71 if mark == 1 else 0.5) * kept
         b = b * (1 - kept) + (0.68 if mark == 1 else 0.1) * kept
-        return r, g, b, 0.085 + 0.3 * kept
-    return r, g, b, 0.085 * tone
+        return r, g, b, 0.16 + 0.3 * kept
+    return r, g, b, 0.16 * tone
 
 
 @njit(cache=True)
-def texture(material, u, v, x, y, z, style, r, g, b, distance, facades, marks):
+def texture(
+    material: int, u: float, v: float, x: float, y: float, z: float, style: float, r: float, g: float, b: float,
+    distance: float, facades: np.ndarray, marks: np.ndarray,
+) -> tuple[float, float, float, float, float, float]:  # fmt: skip
     """(r, g, b, gloss, glow, near_infrared) at one point.
 
     Args:
@@ -167,7 +174,7 @@ def texture(material, u, v, x, y, z, style, r, g, b, distance, facades, marks):
     elif material == BRICK:
         tone = 0.85 + 0.3 * noise(u * 0.5, v * 0.5)
         r, g, b = _brick(u, v, r * tone, g * tone, b * tone, fine)
-    elif material == PAVING or material == TILES:
+    elif material in (PAVING, TILES):
         size = 0.6 if material == PAVING else 0.35
         column, row = np.floor(u / size), np.floor(v / size)
         tone = 0.9 + 0.2 * hashed(int(column), int(row)) * fine + 0.22 * (noise(u * 0.8, v * 0.8) - 0.5)

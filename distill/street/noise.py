@@ -10,7 +10,7 @@ def hashed(x: int, y: int) -> float:
     h = (np.int64(x) * 374761393 + np.int64(y) * 668265263) & 0xFFFFFFFF
     h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
     h = (h ^ (h >> 16)) & 0xFFFFFF
-    return h / 16777216.0
+    return float(h) / 16777216.0
 
 
 @njit(cache=True)
@@ -28,6 +28,9 @@ def noise(x: float, y: float) -> float:
 @njit(cache=True)
 def clouds(x: float, y: float) -> float:
     """Four octaves of noise, in [0, 1)."""
-    return 0.5 * noise(x, y) + 0.27 * noise(2.1 * x + 7, 2.1 * y) + 0.15 * noise(4.3 * x, 4.3 * y + 3) + 0.08 * noise(
-        8.7 * x, 8.7 * y
+    return (
+        0.5 * noise(x, y)
+        + 0.27 * noise(2.1 * x + 7, 2.1 * y)
+        + 0.15 * noise(4.3 * x, 4.3 * y + 3)
+        + 0.08 * noise(8.7 * x, 8.7 * y)
     )

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from distill.street.bodywork import DARK, HEADLIGHT, TAIL_LIGHT, TYRE
 from distill.street.materials import CAR_PAINT, CLOTH, METAL, PLAIN, RUBBER, SIGN, SKIN
-from distill.street.shapes import box, circle, ellipsoid, hoop, loft, tube, wheel
+from distill.street.shapes import box, circle, ellipsoid, hoop, loft, tube, vector, wheel
 from distill.street.soup import Paint, Soup, join
-from distill.street.vehicles import DARK, HEADLIGHT, TAIL_LIGHT, TYRE
 
 _SKIN_RGB = ((0.58, 0.36, 0.25), (0.42, 0.24, 0.15), (0.22, 0.12, 0.08), (0.62, 0.42, 0.31))
 _SHIRT_RGB = (
@@ -44,7 +44,13 @@ def figure(
     girth = rng.uniform(0.9, 1.2)
     turn = circle(8)
     rings = []
-    for up, wide, deep in ((-0.05, 0.155, 0.11), (0.12, 0.15, 0.11), (0.32, 0.175, 0.125), (0.46, 0.19, 0.11), (0.52, 0.09, 0.07)):
+    for up, wide, deep in (
+        (-0.05, 0.155, 0.11),
+        (0.12, 0.15, 0.11),
+        (0.32, 0.175, 0.125),
+        (0.46, 0.19, 0.11),
+        (0.52, 0.09, 0.07),
+    ):
         middle = hip + up * k * spine
         rings.append(middle + k * girth * (turn[:, :1] * wide * across + turn[:, 1:] * deep * forward))
     parts = [loft(np.asarray(rings), shirt)]
@@ -56,7 +62,7 @@ def figure(
     for side, foot, hand in ((-1, feet[0], hands[0]), (1, feet[1], hands[1])):
         joint = hip + k * np.array([0, side * 0.09, 0])
         knee = (joint + foot) / 2 + _bend(joint, foot, 0.86 * k) * np.array([1.0, 0.1 * side, 0.25])
-        path = np.stack([joint, knee, foot + [0, 0, 0.07]])
+        path = np.stack([joint, knee, foot + vector(0, 0, 0.07)])
         parts.append(tube(path, np.array([0.1, 0.075, 0.055]) * k * girth, trousers, 6))
         parts.append(box((0.26 * k, 0.1 * k, 0.09), (foot[0] + 0.06, foot[1], foot[2] + 0.045), DARK))
         shoulder = hip + k * (0.46 * spine + side * 0.215 * across)
@@ -106,17 +112,34 @@ def bicycle(rng: np.random.Generator, rider: bool) -> Soup:
         for angle in np.arange(5) * np.pi / 5:
             d = np.array([np.cos(angle), 0, np.sin(angle)]) * radius * 0.97
             parts.append(tube(np.stack([centre - d, centre + d]), 0.006, spoke, 3, caps=False))
-    for a, b in ((rear, crank), (rear, saddle), (crank, saddle), (crank, head), (saddle - [0, 0, 0.1], head), (front, head + [-0.05, 0, 0.1])):
+    for a, b in (
+        (rear, crank),
+        (rear, saddle),
+        (crank, saddle),
+        (crank, head),
+        (saddle - vector(0, 0, 0.1), head),
+        (front, head + vector(-0.05, 0, 0.1)),
+    ):
         parts.append(tube(np.stack([a, b]), 0.022, frame, 5))
-    bar = head + [-0.02, 0, 0.16]
-    parts.append(tube(np.stack([bar + [-0.08, -0.29, 0], bar, bar + [-0.08, 0.29, 0]]), 0.016, DARK, 5))
-    parts.append(box((0.26, 0.16, 0.06), tuple(saddle + [0, 0, 0.05]), DARK))
+    bar = head + vector(-0.02, 0, 0.16)
+    parts.append(tube(np.stack([bar + vector(-0.08, -0.29, 0), bar, bar + vector(-0.08, 0.29, 0)]), 0.016, DARK, 5))
+    parts.append(box((0.26, 0.16, 0.06), tuple(saddle + vector(0, 0, 0.05)), DARK))
     if rng.random() < 0.5:
         parts.append(box((0.3, 0.36, 0.24), (-0.55, 0, 0.86), _cloth(rng, _SHIRT_RGB)))
     if rider:
         feet = np.array([(crank[0] + 0.02, -0.12, crank[2] - 0.17), (crank[0] + 0.06, 0.12, crank[2] + 0.13)])
-        hands = np.stack([bar + [-0.06, -0.25, 0.03], bar + [-0.06, 0.25, 0.03]])
-        parts.append(figure(rng, rng.uniform(1.6, 1.88), saddle + [0, 0, 0.12], rng.uniform(0.35, 0.75), feet, hands, helmet=rng.random() < 0.6))
+        hands = np.stack([bar + vector(-0.06, -0.25, 0.03), bar + vector(-0.06, 0.25, 0.03)])
+        parts.append(
+            figure(
+                rng,
+                rng.uniform(1.6, 1.88),
+                saddle + vector(0, 0, 0.12),
+                rng.uniform(0.35, 0.75),
+                feet,
+                hands,
+                helmet=rng.random() < 0.6,
+            )
+        )
     return join(parts)
 
 
@@ -131,9 +154,9 @@ def motorcycle(rng: np.random.Generator, rider: bool) -> Soup:
     parts += [wheel(tuple(c), radius * 0.55, 0.14, steel, 10) for c in (rear, front)]
     bar = np.array([base / 2 - 0.28, 0, 1.02])
     for y in (-0.09, 0.09):
-        parts.append(tube(np.stack([front + [0, y, 0], bar + [0, y, -0.05]]), 0.03, steel, 5))
-    parts.append(tube(np.stack([bar + [-0.12, -0.36, 0.03], bar, bar + [-0.12, 0.36, 0.03]]), 0.02, DARK, 5))
-    parts.append(ellipsoid(bar + [0.14, 0, -0.16], (0.1, 0.1, 0.1), HEADLIGHT, 3, 8))
+        parts.append(tube(np.stack([front + vector(0, y, 0), bar + vector(0, y, -0.05)]), 0.03, steel, 5))
+    parts.append(tube(np.stack([bar + vector(-0.12, -0.36, 0.03), bar, bar + vector(-0.12, 0.36, 0.03)]), 0.02, DARK, 5))
+    parts.append(ellipsoid(bar + vector(0.14, 0, -0.16), (0.1, 0.1, 0.1), HEADLIGHT, 3, 8))
     seat_z = 0.78
     if scooter:
         parts += [box((0.75, 0.36, 0.42), (-0.4, 0, 0.52), paint), box((0.5, 0.34, 0.08), (0.12, 0, 0.26), paint)]
@@ -148,13 +171,26 @@ def motorcycle(rng: np.random.Generator, rider: bool) -> Soup:
         parts.append(box((0.36, 0.42, 0.34), (-0.78, 0, 0.98), Paint(PLAIN, tuple(rng.uniform(0.05, 0.6, 3)))))
     if rider:
         feet = np.array([(0.05, -0.24, 0.26), (0.05, 0.24, 0.26)])
-        hands = np.stack([bar + [-0.12, -0.32, 0.06], bar + [-0.12, 0.32, 0.06]])
-        parts.append(figure(rng, rng.uniform(1.65, 1.88), np.array([-0.25, 0, seat_z + 0.12]), rng.uniform(0.1, 0.35), feet, hands, helmet=True))
+        hands = np.stack([bar + vector(-0.12, -0.32, 0.06), bar + vector(-0.12, 0.32, 0.06)])
+        parts.append(
+            figure(
+                rng,
+                rng.uniform(1.65, 1.88),
+                np.array([-0.25, 0, seat_z + 0.12]),
+                rng.uniform(0.1, 0.35),
+                feet,
+                hands,
+                helmet=True,
+            )
+        )
     return join(parts)
 
 
 def stroller(rng: np.random.Generator) -> Soup:
     """A cart pushed along the sidewalk."""
-    parts = [box((0.6, 0.4, 0.4), (0, 0, 0.65), _cloth(rng, _SHIRT_RGB)), tube(np.array([(-0.3, 0, 0.6), (-0.6, 0, 1.02)]), 0.2, DARK, 4)]
+    parts = [
+        box((0.6, 0.4, 0.4), (0, 0, 0.65), _cloth(rng, _SHIRT_RGB)),
+        tube(np.array([(-0.3, 0, 0.6), (-0.6, 0, 1.02)]), 0.2, DARK, 4),
+    ]
     parts += [wheel((x, y, 0.12), 0.12, 0.05, Paint(RUBBER, (0.03, 0.03, 0.03)), 8) for x in (-0.3, 0.3) for y in (-0.25, 0.25)]
     return join(parts)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from distill.street.materials import BARK, LEAF
-from distill.street.shapes import box, ellipsoid, tube
+from distill.street.shapes import box, ellipsoid, tube, vector
 from distill.street.soup import Paint, Soup, join, painted
 
 _LEAF_RGB = ((0.07, 0.16, 0.03), (0.1, 0.2, 0.035), (0.05, 0.12, 0.03), (0.14, 0.2, 0.04), (0.2, 0.17, 0.03), (0.06, 0.14, 0.05))
@@ -48,17 +48,17 @@ def tree(rng: np.random.Generator) -> Soup:
         angle, out = rng.uniform(0, 2 * np.pi, count), spread * rng.uniform(0.1, 0.75, count)
         centres = np.stack([out * np.cos(angle), out * np.sin(angle), bare + top * rng.uniform(0.25, 0.8, count)], -1)
         radii = spread * rng.uniform(0.38, 0.62, (count, 1)) * np.array([1, 1, 0.85])
-        for centre in centres[:5]:
-            parts.append(tube(np.stack([trunk[1], (trunk[1] + centre) / 2 + [0, 0, 0.3], centre]), np.array([0.5, 0.35, 0.12]) * girth, bark, 5))
-        points = _in_balls(rng, centres, radii, int(70 * height))
+        branches = [np.stack([trunk[1], (trunk[1] + centre) / 2 + vector(0, 0, 0.3), centre]) for centre in centres[:5]]
+        parts += [tube(path, np.array([0.5, 0.35, 0.12]) * girth, bark, 5) for path in branches]
+        points = _in_balls(rng, centres, radii, int(95 * height))
     else:
-        level = rng.uniform(0, 1, int(65 * height)) ** (0.75 if kind == "cone" else 1.0)
+        level = rng.uniform(0, 1, int(85 * height)) ** (0.75 if kind == "cone" else 1.0)
         widest = height * (0.2 if kind == "cone" else 0.13)
         profile = (1 - level) if kind == "cone" else np.sin(np.pi * (0.12 + 0.85 * level)) ** 0.7
         angle = rng.uniform(0, 2 * np.pi, len(level))
         out = widest * profile * rng.uniform(0.4, 1, len(level)) ** 0.5 * (1 + 0.25 * np.sin(5 * angle + 9 * level))
         points = np.stack([out * np.cos(angle), out * np.sin(angle), bare + top * level], -1)
-    parts.append(_leaves(rng, points + [*lean * 0.6, 0], rng.uniform(0.26, 0.38), paint))
+    parts.append(_leaves(rng, points + vector(*lean * 0.6, 0), rng.uniform(0.2, 0.3), paint))
     return join(parts)
 
 
@@ -66,7 +66,7 @@ def bush(rng: np.random.Generator) -> Soup:
     """A shrub of half a metre to two metres."""
     size = rng.uniform(0.45, 1.1)
     count = int(rng.integers(2, 5))
-    centres = rng.uniform(-0.5, 0.5, (count, 3)) * size + [0, 0, size * 0.6]
+    centres = rng.uniform(-0.5, 0.5, (count, 3)) * size + vector(0, 0, size * 0.6)
     radii = size * rng.uniform(0.5, 0.8, (count, 1)) * np.ones(3)
     paint = leaf_paint(rng)
     dark = Paint(LEAF, tuple(0.5 * np.array(paint.rgb)))
@@ -85,6 +85,8 @@ def hedge(rng: np.random.Generator, length_m: float) -> Soup:
     half = np.array([length_m, width, height]) / 2
     side = np.where(face == 2, 1.0, rng.choice([-1.0, 1.0], count))
     points[np.arange(count), face] = side * half[face]
-    skin = _leaves(rng, points + [0, 0, height / 2], 0.13, paint)
-    core = box((length_m - 0.1, width - 0.12, height - 0.08), (0, 0, height / 2 - 0.02), Paint(LEAF, tuple(0.6 * np.array(paint.rgb))))
+    skin = _leaves(rng, points + vector(0, 0, height / 2), 0.13, paint)
+    core = box(
+        (length_m - 0.1, width - 0.12, height - 0.08), (0, 0, height / 2 - 0.02), Paint(LEAF, tuple(0.6 * np.array(paint.rgb)))
+    )
     return join([skin, core])

@@ -26,27 +26,27 @@ class Road:
         self._amplitudes = np.array([0.6, 0.16, 0.035]) * rng.uniform(0.2, 1.0, 3)
         self._grade = rng.normal(0, 0.008, 2)
 
-    def height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def height(self, x: np.ndarray | float, y: np.ndarray | float) -> np.ndarray:
         """Height of the bare ground at world (x, y)."""
-        z = x * self._grade[0] + y * self._grade[1]
+        z = np.asarray(x) * self._grade[0] + np.asarray(y) * self._grade[1]
         for k in range(3):
             z = z + self._amplitudes[k] * np.sin(x * self._waves[0, k] + y * self._waves[1, k] + self._phases[k])
-        return np.asarray(z)
+        return z
 
     def slope(self, x: float, y: float) -> tuple[float, float]:
         """Rise of the ground along world x and y."""
         step = 1.0
-        dx = self.height(np.float64(x + step), np.float64(y)) - self.height(np.float64(x - step), np.float64(y))
-        dy = self.height(np.float64(x), np.float64(y + step)) - self.height(np.float64(x), np.float64(y - step))
+        dx = self.height(x + step, y) - self.height(x - step, y)
+        dy = self.height(x, y + step) - self.height(x, y - step)
         return float(dx) / (2 * step), float(dy) / (2 * step)
 
-    def plane(self, s: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def plane(self, s: np.ndarray | float, t: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         """World x, y of street coordinates (any equal shapes)."""
         heading = np.interp(s, self._s, self._heading)
         x = np.interp(s, self._s, self._x) - t * np.sin(heading)
         return x, np.interp(s, self._s, self._y) + t * np.cos(heading)
 
-    def points(self, s: np.ndarray, t: np.ndarray, lift: np.ndarray | float = 0.0) -> np.ndarray:
+    def points(self, s: np.ndarray | float, t: np.ndarray | float, lift: np.ndarray | float = 0.0) -> np.ndarray:
         """World points (..., 3) on the ground, raised by `lift`."""
         x, y = self.plane(s, t)
         return np.stack([x, y, self.height(x, y) + lift], -1)
@@ -60,6 +60,6 @@ class Road:
 
         `tilt` stands it square on the slope, as wheels do; otherwise it is upright.
         """
-        x, y, z = self.points(np.float64(s), np.float64(t), lift_m)
+        x, y, z = self.points(s, t, lift_m).tolist()
         yaw = self.heading(s) + yaw_rad
         return poses.tilted(x, y, z, yaw, *self.slope(x, y)) if tilt else poses.pose(x, y, z, yaw)

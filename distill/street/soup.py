@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ class Soup:
             instance=np.full(len(self.corners), instance, np.int32),
         )
 
+    @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest corner, (3,) each."""
         flat = self.corners.reshape(-1, 3)

@@ -5,10 +5,10 @@ Signs and lights face -x, towards traffic that drives along +x.
 
 import numpy as np
 
+from distill.street.bodywork import DARK
 from distill.street.materials import BRICK, CONCRETE, GLASS, LAMP, METAL, PLAIN, SIGN, STRIPES
-from distill.street.shapes import box, circle, ellipsoid, loft, quads, tube
+from distill.street.shapes import box, circle, ellipsoid, loft, quads, tube, vector
 from distill.street.soup import Paint, Soup, join
-from distill.street.vehicles import DARK
 
 GALVANISED = Paint(METAL, (0.3, 0.31, 0.32))
 _POLE = Paint(METAL, (0.1, 0.11, 0.11))
@@ -28,14 +28,19 @@ def street_lamp(rng: np.random.Generator) -> Soup:
 def utility_pole(rng: np.random.Generator) -> Soup:
     """A wooden pole with a cross arm."""
     height = rng.uniform(8, 10)
-    parts = [tube(np.array([(0, 0, 0), (0, 0, height)]), np.array([0.16, 0.11]), _WOOD, 8), box((0.12, 2.2, 0.14), (0, 0, height - 0.7), _WOOD)]
-    parts += [tube(np.array([(0, y, height - 0.63), (0, y, height - 0.4)]), 0.05, GALVANISED, 5) for y in (-0.95, -0.4, 0.4, 0.95)]
+    parts = [
+        tube(np.array([(0, 0, 0), (0, 0, height)]), np.array([0.16, 0.11]), _WOOD, 8),
+        box((0.12, 2.2, 0.14), (0, 0, height - 0.7), _WOOD),
+    ]
+    parts += [
+        tube(np.array([(0, y, height - 0.63), (0, y, height - 0.4)]), 0.05, GALVANISED, 5) for y in (-0.95, -0.4, 0.4, 0.95)
+    ]
     return join(parts)
 
 
 def _plate(outline: np.ndarray, x: float, z: float, paint: Paint) -> Soup:
     """A flat sign in the y-z plane."""
-    return loft(np.stack([np.insert(outline + [0, z], 0, x + d, axis=1) for d in (-0.01, 0.01)]), paint)
+    return loft(np.stack([np.insert(outline + vector(0, z), 0, x + d, axis=1) for d in (-0.01, 0.01)]), paint)
 
 
 def traffic_sign(rng: np.random.Generator) -> Soup:
@@ -77,13 +82,18 @@ def traffic_light(rng: np.random.Generator) -> Soup:
         for k, rgb in enumerate(colours):
             bright = 1.2 if k == lit else 0.0
             shade = tuple(np.array(rgb) * (1.0 if k == lit else 0.12))
-            parts.append(_plate(circle(10) * 0.11 + [y, 0], -0.29, z + 0.3 - 0.3 * k, Paint(LAMP, shade, bright)))
+            parts.append(_plate(circle(10) * 0.11 + vector(y, 0), -0.29, z + 0.3 - 0.3 * k, Paint(LAMP, shade, bright)))
     return join(parts)
 
 
 def bollard(rng: np.random.Generator) -> Soup:
     """A knee-high post."""
-    return tube(np.array([(0, 0, 0), (0, 0, rng.uniform(0.7, 1.0))]), 0.08, _POLE if rng.random() < 0.5 else Paint(CONCRETE, (0.4, 0.4, 0.4)), 8)
+    return tube(
+        np.array([(0, 0, 0), (0, 0, rng.uniform(0.7, 1.0))]),
+        0.08,
+        _POLE if rng.random() < 0.5 else Paint(CONCRETE, (0.4, 0.4, 0.4)),
+        8,
+    )
 
 
 def bin_(rng: np.random.Generator) -> Soup:
@@ -98,7 +108,7 @@ def bench(rng: np.random.Generator) -> Soup:
     """A bench along x, its back on the +y side."""
     parts = [box((1.7, 0.11, 0.04), (0, y, 0.45), _WOOD) for y in (-0.18, -0.05, 0.08)]
     parts += [box((1.7, 0.04, 0.11), (0, 0.2, z), _WOOD) for z in (0.62, 0.8)]
-    return join(parts + [box((0.06, 0.42, 0.44 + rng.uniform(0, 0.02)), (x, 0, 0.22), _POLE) for x in (-0.7, 0.7)])
+    return join([*parts, *[box((0.06, 0.42, 0.44 + rng.uniform(0, 0.02)), (x, 0, 0.22), _POLE) for x in (-0.7, 0.7)]])
 
 
 def bus_shelter(rng: np.random.Generator) -> Soup:
@@ -117,17 +127,28 @@ def fence(rng: np.random.Generator, length_m: float) -> Soup:
     if kind == "wall":
         height = rng.uniform(0.6, 1.6)
         paint = Paint(BRICK, (0.35, 0.16, 0.1)) if rng.random() < 0.5 else Paint(CONCRETE, (0.5, 0.48, 0.44))
-        return join([box((length_m, 0.24, height), (0, 0, height / 2), paint), box((length_m, 0.32, 0.08), (0, 0, height), Paint(CONCRETE, (0.45, 0.44, 0.42)))])
+        return join(
+            [
+                box((length_m, 0.24, height), (0, 0, height / 2), paint),
+                box((length_m, 0.32, 0.08), (0, 0, height), Paint(CONCRETE, (0.45, 0.44, 0.42))),
+            ]
+        )
     if kind == "boards":
         height, paint = rng.uniform(1.5, 2.0), Paint(PLAIN, tuple(np.array([0.3, 0.19, 0.11]) * rng.uniform(0.7, 1.4)), 3.0)
-        posts = [box((0.1, 0.1, height + 0.1), (p, 0.06, height / 2), paint) for p in np.arange(-length_m / 2, length_m / 2 + 0.1, 2.0)]
+        posts = [
+            box((0.1, 0.1, height + 0.1), (p, 0.06, height / 2), paint) for p in np.arange(-length_m / 2, length_m / 2 + 0.1, 2.0)
+        ]
         return join([box((length_m, 0.05, height), (0, 0, height / 2), paint), *posts])
     height, wide = (rng.uniform(0.85, 1.1), 0.085) if kind == "picket" else (rng.uniform(1.0, 1.5), 0.03)
     paint = Paint(PLAIN, (0.7, 0.7, 0.68)) if kind == "picket" else Paint(METAL, (0.05, 0.06, 0.06))
     low = np.zeros_like(x)
-    bars = np.stack([np.stack(c, -1) for c in ((x, low, low), (x + wide, low, low), (x + wide, low, low + height), (x, low, low + height))], 1)
+    bars = np.stack(
+        [np.stack(c, -1) for c in ((x, low, low), (x + wide, low, low), (x + wide, low, low + height), (x, low, low + height))], 1
+    )
     rails = [box((length_m, 0.05, 0.06), (0, 0.02, z), paint) for z in (0.2, height - 0.15)]
-    posts = [box((0.1, 0.1, height + 0.1), (p, 0.02, height / 2), paint) for p in np.arange(-length_m / 2, length_m / 2 + 0.1, 2.2)]
+    posts = [
+        box((0.1, 0.1, height + 0.1), (p, 0.02, height / 2), paint) for p in np.arange(-length_m / 2, length_m / 2 + 0.1, 2.2)
+    ]
     return join([quads(bars, paint), *rails, *posts])
 
 
@@ -144,13 +165,24 @@ def skip(rng: np.random.Generator) -> Soup:
     """A rubbish container."""
     rgb = [(0.08, 0.25, 0.12), (0.1, 0.17, 0.35), (0.5, 0.3, 0.03)][rng.integers(3)]
     rings = [[(-x, -0.85, z), (x, -0.85, z), (x, 0.85, z), (-x, 0.85, z)] for x, z in ((1.2, 0.1), (1.9, 1.45))]
-    return join([loft(np.asarray(rings), Paint(PLAIN, rgb)), box((3.9, 1.85, 0.1), (0, 0, 1.42), Paint(PLAIN, tuple(0.8 * np.array(rgb))))])
+    return join(
+        [
+            loft(np.asarray(rings), Paint(PLAIN, rgb)),
+            box((3.9, 1.85, 0.1), (0, 0, 1.42), Paint(PLAIN, tuple(0.8 * np.array(rgb)))),
+        ]
+    )
 
 
 def hydrant() -> Soup:
     """A red hydrant."""
     red = Paint(PLAIN, (0.5, 0.04, 0.03))
-    return join([tube(np.array([(0, 0, 0), (0, 0, 0.65)]), 0.12, red, 8), ellipsoid((0, 0, 0.66), (0.13, 0.13, 0.12), red, 3, 8), box((0.16, 0.42, 0.12), (0, 0, 0.45), red)])
+    return join(
+        [
+            tube(np.array([(0, 0, 0), (0, 0, 0.65)]), 0.12, red, 8),
+            ellipsoid((0, 0, 0.66), (0.13, 0.13, 0.12), red, 3, 8),
+            box((0.16, 0.42, 0.12), (0, 0, 0.45), red),
+        ]
+    )
 
 
 def kiosk(rng: np.random.Generator) -> Soup:
@@ -173,7 +205,7 @@ def barrier(rng: np.random.Generator, kind: str) -> Soup:
         stripes = Paint(STRIPES, (0.65, 0.04, 0.03), -0.5)
         parts = [box((1.9, 0.05, 0.24), (0, 0, z), stripes) for z in (0.95, 0.45)]
         parts += [box((0.08, 0.08, 1.1), (x, 0, 0.55), Paint(PLAIN, (0.75, 0.75, 0.7))) for x in (-0.75, 0.75)]
-        return join(parts + [box((0.2, 0.7, 0.1), (x, 0, 0.05), DARK) for x in (-0.75, 0.75)])
+        return join([*parts, *[box((0.2, 0.7, 0.1), (x, 0, 0.05), DARK) for x in (-0.75, 0.75)]])
     outline = np.array([(-0.3, 0), (0.3, 0), (0.3, 0.1), (0.15, 0.35), (0.09, 0.85), (-0.09, 0.85), (-0.15, 0.35), (-0.3, 0.1)])
     paint = Paint(CONCRETE, (0.5, 0.49, 0.46))
     if kind == "plastic":

@@ -39,10 +39,18 @@ class PixelTextNetwork(nn.Module):
             nn.Sequential(_convolution(deep + skip, skip, kernel=1), Residual(skip))
             for deep, skip in zip(PLANES[:0:-1], PLANES[-2::-1], strict=True)
         )
-        self.head = nn.Conv2d(PLANES[0], FEATURE_WIDTH, 1)
+        self.head = nn.Linear(PLANES[0], FEATURE_WIDTH)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, 384, H / 4, W / 4), unit length over channels."""
+        return self.embed(self.trunk(images).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(..., C) features of the trunk -> (..., 384) unit features."""
+        return nn.functional.normalize(self.head(x), dim=-1)
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in 0..1 -> (B, C, H / 4, W / 4)."""
         x = self.stem((images - 0.45) / 0.25)
         skips = [x]
         for stage in self.encoder:
@@ -53,7 +61,7 @@ class PixelTextNetwork(nn.Module):
             skip = skips.pop()
             x = nn.functional.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False)
             x = merge(torch.cat([x, skip], dim=1))
-        return nn.functional.normalize(self.head(x), dim=1)
+        return x
 
 
 class Residual(nn.Module):

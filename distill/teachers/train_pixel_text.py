@@ -6,6 +6,7 @@ makes the right word win. A class is as near as its nearest word.
     python -m distill.teachers.train_pixel_text --images 1500 --steps 3000 --out distill/teachers/pixel_text.safetensors
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +17,21 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from distill.street.images import labelled_images
+from distill.street.rig import Rig
 from distill.teachers.pixel_text import PixelTextNetwork
 from distill.text_encoders import make_text_encoder
-from relidar import command_line
+from relidar import command_line, config_file
 from relidar.atomic import atomic_file
 from relidar.label_map import load_label_map
 from relidar.metrics import Confusion
 from relidar.prompts import UNLABELLED, load_prompt_set
 
-FIRST_SEED = 1_000_000
 SKY = "sky"
 SKY_PIXEL = 255  # in the street's label images
 TAU = 0.07
-PIXELS = 2048
-CROP = (224, 384)
+BATCH = 4
+PIXELS = 4096
+CROP = (192, 320)
 
 
 class LabelWords:
@@ -51,6 +53,9 @@ class LabelWords:
         return torch.stack([cosine[:, a:b].amax(dim=1) for a, b in zip(self.first, self.first[1:], strict=False)], dim=1)
 
 
+Images = list[NDArray[np.uint8]]
+
+
 def train(
     words: LabelWords, images: list[NDArray[np.uint8]], labels: list[NDArray[np.uint8]], steps: int, lr: float
 ) -> PixelTextNetwork:
@@ -65,13 +70,13 @@ def train(
     weight = torch.from_numpy((frequency.max() / frequency) ** 0.25).float()
     progress = tqdm(range(steps), desc="pixel_text", unit="step")
     for _ in progress:
-        crops = [_crop(images[i], labels[i], generator) for i in generator.integers(len(images), size=8)]
+        crops = [_crop(images[i], labels[i], generator) for i in generator.integers(len(images), size=BATCH)]
         pixels = torch.from_numpy(np.stack([crop for crop, _ in crops])).permute(0, 3, 1, 2).float() / 255.0
-        features = network(pixels)
         target = torch.from_numpy(np.stack([label for _, label in crops]))[:, 2::4, 2::4].reshape(-1).long()
-        rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-        drawn = torch.from_numpy(generator.permutation(len(rows))[: PIXELS * 4])
-        loss = nn.functional.cross_entropy(words.logits(rows[drawn]) / TAU, target[drawn], weight, ignore_index=UNLABELLED)
+        rows = network.trunk(pixels).permute(0, 2, 3, 1).flatten(0, 2)
+        drawn = torch.from_numpy(generator.permutation(len(rows))[:PIXELS])
+        logits = words.logits(network.embed(rows[drawn])) / TAU
+        loss = nn.functional.cross_entropy(logits, target[drawn], weight, ignore_index=UNLABELLED)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -108,16 +113,20 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--images", type=int, default=1500, help="training images")
     parser.add_argument("--test-images", type=int, default=100, help="images of other seeds to measure with")
-    parser.add_argument("--steps", type=int, default=3000, help="optimiser steps of 8 crops")
+    parser.add_argument("--seed", type=int, default=0, help="of the cities; none is ever a dataset's")
+    parser.add_argument("--rig", type=Path, default=Path("configs/rigs/nuscenes_like.yaml"), help="size and lenses of the images")
+    parser.add_argument("--steps", type=int, default=3000, help="optimiser steps of 4 crops")
     parser.add_argument("--lr", type=float, default=4e-3, help="peak learning rate")
     parser.add_argument("--prompts", type=Path, default=Path("configs/prompts/nuscenes16.yaml"), help="label words")
     parser.add_argument("--label-map", type=Path, default=Path("configs/label_maps/nuscenes32.yaml"), help="category -> class")
     parser.add_argument("--out", type=Path, required=True, help="weights to write (safetensors)")
     arguments = parser.parse_args()
     words = LabelWords(arguments.prompts, arguments.label_map)
-    pairs = list(labelled_images(FIRST_SEED, arguments.images + arguments.test_images))
-    images = [image for image, _ in pairs]
-    labels = [words.row_of_category[category] for _, category in pairs]
+    rig = config_file.load(arguments.rig, Rig)
+    count = arguments.images + arguments.test_images
+    pictures = labelled_images(arguments.seed, count, rig, processes=os.cpu_count() or 1)
+    pairs = [(image, words.row_of_category[category]) for image, category in tqdm(pictures, "street images", count, unit="image")]
+    images, labels = [image for image, _ in pairs], [label for _, label in pairs]
     network = train(words, images[: arguments.images], labels[: arguments.images], arguments.steps, arguments.lr)
     iou = evaluate(words, network, images[arguments.images :], labels[arguments.images :])
     with atomic_file(arguments.out) as temporary:

@@ -5,58 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rosbags import rosbag1, rosbag2
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
+from rosbags import rosbag2
 from rosbags.typesys import Stores, get_typestore
 
 from relidar.bags import CloudBag
 from relidar.errors import BagError
 from relidar.pointcloud2 import decode
 
-SCANS = 5
 POINTS = 400
+XYZ_M = np.random.default_rng(0).normal(size=(5, POINTS, 3)).astype(np.float32)
 
 
-def xyz_of(scan: int) -> np.ndarray:
-    return np.random.default_rng(scan).normal(size=(POINTS, 3)).astype(np.float32)
-
-
-def write_bag(path: Path, storage: str, topics: tuple[str, ...] = ("/points",), clouds: bool = True) -> Path:
-    """Writes a bag and returns what to open."""
-    ros1 = storage == "bag"
-    store = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
-    types = store.types
-    if ros1:
-        path = path.with_suffix(".bag")
-        writer: rosbag1.Writer | rosbag2.Writer = rosbag1.Writer(path)
-    else:
-        plugin = StoragePlugin.SQLITE3 if "db3" in storage else StoragePlugin.MCAP
-        writer = rosbag2.Writer(path, version=9, storage_plugin=plugin)
-        if storage.endswith("zstd-file"):
-            writer.set_compression(CompressionMode.FILE, CompressionFormat.ZSTD)
-        elif storage.endswith("zstd-message"):
-            writer.set_compression(CompressionMode.MESSAGE, CompressionFormat.ZSTD)
-    with writer:
-        kind = "sensor_msgs/msg/PointCloud2" if clouds else "std_msgs/msg/String"
-        connections = [writer.add_connection(topic, kind, typestore=store) for topic in topics]
-        for scan in range(SCANS):
-            time_ns = 10**18 + scan * 10**8
-            stamp = types["builtin_interfaces/msg/Time"](sec=time_ns // 10**9, nanosec=time_ns % 10**9)
-            extra = {"seq": scan} if ros1 else {}
-            header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="lidar", **extra)
-            fields = [
-                types["sensor_msgs/msg/PointField"](name=name, offset=4 * index, datatype=7, count=1)
-                for index, name in enumerate("xyz")
-            ]
-            data = xyz_of(scan).view(np.uint8).reshape(-1)
-            if clouds:
-                message = types[kind](header, 1, POINTS, fields, False, 12, 12 * POINTS, data, True)
-            else:
-                message = types[kind](data="hello")
-            raw = store.serialize_ros1(message, kind) if ros1 else store.serialize_cdr(message, kind)
-            for connection in connections:
-                writer.write(connection, time_ns + 5, raw)
-    return path
+@pytest.fixture
+def drive(tmp_path: Path, record: Callable[..., Path], scan_of: Callable) -> Callable[..., Path]:
+    """Records five scans."""
+    scans = [scan_of(xyz_m, np.zeros(POINTS)) for xyz_m in XYZ_M]
+    return lambda storage, *topics: record(tmp_path / "drive", scans, storage, topics or ("/points",))
 
 
 def contents(path: Path) -> Path:
@@ -64,29 +28,33 @@ def contents(path: Path) -> Path:
     return next(file for file in path.iterdir() if file.name != "metadata.yaml") if path.is_dir() else path
 
 
-STORAGES = ["mcap", "db3", "bag", "mcap-zstd-file", "mcap-zstd-message", "db3-zstd-file", "db3-zstd-message"]
-
-
-@pytest.mark.parametrize("storage", STORAGES)
-def test_every_storage_gives_the_clouds_that_were_written(tmp_path: Path, storage: str) -> None:
-    with CloudBag(write_bag(tmp_path / "drive", storage)) as bag:
-        assert (bag.topic, len(bag)) == ("/points", SCANS)
+@pytest.mark.parametrize(
+    "storage", ["mcap", "db3", "bag", "mcap-zstd-file", "mcap-zstd-message", "db3-zstd-file", "db3-zstd-message"]
+)
+def test_every_storage_gives_the_clouds_that_were_written(drive: Callable[..., Path], storage: str) -> None:
+    with CloudBag(drive(storage)) as bag:
+        assert (bag.topic, len(bag)) == ("/points", len(XYZ_M))
         scans = list(bag)
-    assert [scan.stamp_ns for scan in scans] == [10**18 + scan * 10**8 for scan in range(SCANS)]
+    assert [scan.stamp_ns for scan in scans] == [10**18 + index * 10**8 for index in range(len(XYZ_M))]
     assert scans[1].bag_time_ns == scans[1].stamp_ns + 5
     assert scans[0].frame_id == "lidar"
-    for index, scan in enumerate(scans):
-        np.testing.assert_array_equal(decode(scan.layout, scan.data).xyz_m, xyz_of(index))
+    for scan, xyz_m in zip(scans, XYZ_M, strict=True):
+        np.testing.assert_array_equal(decode(scan.layout, scan.data).xyz_m, xyz_m)
 
 
 @pytest.mark.parametrize("storage", ["mcap", "db3"])
-def test_a_single_file_is_a_bag_too(tmp_path: Path, storage: str) -> None:
-    with CloudBag(contents(write_bag(tmp_path / "drive", storage))) as bag:
-        assert len(list(bag)) == SCANS
+def test_a_single_file_is_a_bag_too(drive: Callable[..., Path], storage: str) -> None:
+    with CloudBag(contents(drive(storage))) as bag:
+        assert len(list(bag)) == len(XYZ_M)
 
 
-def test_of_several_topics_one_must_be_named(tmp_path: Path) -> None:
-    path = write_bag(tmp_path / "drive", "mcap", ("/front", "/rear"))
+def test_a_bag_can_be_read_twice(drive: Callable[..., Path]) -> None:
+    with CloudBag(drive("mcap")) as bag:
+        assert [scan.stamp_ns for scan in bag] == [scan.stamp_ns for scan in bag]
+
+
+def test_of_several_topics_one_must_be_named(drive: Callable[..., Path]) -> None:
+    path = drive("mcap", "/front", "/rear")
     with pytest.raises(BagError, match="/front, /rear; name one with --topic"):
         CloudBag(path)
     with CloudBag(path, "/rear") as bag:
@@ -96,11 +64,12 @@ def test_of_several_topics_one_must_be_named(tmp_path: Path) -> None:
 
 
 def test_a_bag_without_clouds_lists_what_it_has(tmp_path: Path) -> None:
-    path = write_bag(tmp_path / "drive", "mcap", ("/chatter",), clouds=False)
-    with pytest.raises(BagError, match="no PointCloud2 topic; topics: /chatter \\(std_msgs/msg/String\\)"):
-        CloudBag(path)
+    with rosbag2.Writer(tmp_path / "talk", version=9) as writer:
+        writer.add_connection("/chatter", "std_msgs/msg/String", typestore=get_typestore(Stores.ROS2_JAZZY))
+    with pytest.raises(BagError, match=r"no PointCloud2 topic; topics: /chatter \(std_msgs/msg/String\)"):
+        CloudBag(tmp_path / "talk")
     with pytest.raises(BagError, match="topic /chatter is of type std_msgs/msg/String"):
-        CloudBag(path, "/chatter")
+        CloudBag(tmp_path / "talk", "/chatter")
 
 
 def test_paths_that_are_no_bag(tmp_path: Path) -> None:
@@ -127,9 +96,9 @@ def flip(data: bytes, random: np.random.Generator) -> bytes:
 @pytest.mark.parametrize("damage", [cut, flip])
 @pytest.mark.parametrize("storage", ["mcap", "db3", "bag", "mcap-zstd-file", "db3-zstd-message"])
 def test_damage_gives_whole_clouds_and_then_an_error_naming_the_file(
-    tmp_path: Path, storage: str, damage: Callable[[bytes, np.random.Generator], bytes]
+    drive: Callable[..., Path], storage: str, damage: Callable[[bytes, np.random.Generator], bytes]
 ) -> None:
-    path = write_bag(tmp_path / "drive", storage)
+    path = drive(storage)
     intact = contents(path).read_bytes()
     random = np.random.default_rng(0)
     errors = 0
@@ -143,5 +112,5 @@ def test_damage_gives_whole_clouds_and_then_an_error_naming_the_file(
         except BagError as error:
             message = str(error)
         errors += bool(message)
-        assert "drive" in message if message else scans == SCANS
+        assert "drive" in message if message else scans == len(XYZ_M)
     assert errors > (12 if damage is cut else 0)

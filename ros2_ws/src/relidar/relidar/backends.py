@@ -62,12 +62,19 @@ def open_executor(bundle: Bundle, backend: str = "auto", threads: int = 0) -> Pr
         raise BackendError(f"backend {backend!r} is not known; give one of {', '.join(BACKENDS)}.")
     rejected: dict[str, str] = {}
     for name in _MAKERS if backend == "auto" else (backend,):
-        try:
-            executor = _MAKERS[name](bundle, threads)
-            return ProvedExecutor(executor, self_test(executor, bundle), rejected)
-        except BackendError as error:
-            if backend != "auto":
-                raise
-            rejected[name] = str(error)
+        proved = _prove(name, bundle, threads)
+        if not isinstance(proved, BackendError):
+            return ProvedExecutor(*proved, rejected)
+        if backend != "auto":
+            raise proved
+        rejected[name] = str(proved)
     reasons = "\n".join(f"  {name}: {reason}" for name, reason in rejected.items())
     raise BackendError(f"{bundle.path}: no backend runs here:\n{reasons}")
+
+
+def _prove(name: str, bundle: Bundle, threads: int) -> tuple[Executor, float] | BackendError:
+    try:
+        executor = _MAKERS[name](bundle, threads)
+        return executor, self_test(executor, bundle)
+    except BackendError as error:
+        return error

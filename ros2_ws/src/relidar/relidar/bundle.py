@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from relidar.atomic import write_text
 from relidar.config_file import Model, read_yaml, validate
 from relidar.errors import BundleError, ConfigError, TextError
-from relidar.prompts import ClassPrompts
+from relidar.prompts import ClassPrompts, check_distinct
 from relidar.text_bank import TextBank, load_text_bank
 from relidar.voxels import Preprocessing
 
@@ -61,6 +61,12 @@ class Capacity(Model):
     opt: Count
     max: Count
 
+    @model_validator(mode="after")
+    def _ordered(self) -> "Capacity":
+        if not self.min <= self.opt <= self.max:
+            raise ValueError(f"capacities min {self.min}, opt {self.opt}, max {self.max} are not in this order")
+        return self
+
 
 class Manifest(Model):
     """The contents of manifest.yaml."""
@@ -78,6 +84,11 @@ class Manifest(Model):
     """Largest difference to the golden features that an executor may show."""
     sha256: dict[str, str]
     """Of every file of the bundle, by its path in the bundle."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Manifest":
+        check_distinct(self.classes)
+        return self
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,8 @@ class Bundle:
         """Reads the golden scan; raises BundleError if it does not fit."""
         path = self.path / GOLDEN
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # Opened here, since np.load leaves a cut file open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 golden = Golden(arrays["xyz_m"], arrays["intensity"], arrays["features"])
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path}: not a golden scan ({error}); export the bundle again.") from error

@@ -13,9 +13,9 @@ from relidar.errors import ConfigError
 
 
 class Model(BaseModel):
-    """Base of all configuration models: immutable, no unknown keys, no silent conversion between types."""
+    """Base of all configuration models: immutable, no unknown keys, no silent conversion, no NaN or infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 M = TypeVar("M", bound=Model)

@@ -1,4 +1,4 @@
-"""The CUDA device and its memory through cuda-bindings, a thin layer over the CUDA runtime; not run on a machine without a GPU."""
+"""The CUDA device and its memory, through cuda-bindings, a thin layer over the CUDA runtime. Not run without a GPU."""
 
 from typing import Any
 
@@ -33,7 +33,9 @@ class DeviceBuffer:
     def download(self, array: NDArray[Any], stream: "Stream") -> None:
         """Starts copying from the device into a contiguous array; it is filled once the stream is waited for."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        _check(self._cuda.cudaMemcpyAsync(array.ctypes.data, self.address, array.nbytes, kind, stream.handle), "copy from the GPU")
+        _check(
+            self._cuda.cudaMemcpyAsync(array.ctypes.data, self.address, array.nbytes, kind, stream.handle), "copy from the GPU"
+        )
 
     def __del__(self) -> None:
         if hasattr(self, "address"):

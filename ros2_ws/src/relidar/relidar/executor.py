@@ -14,8 +14,10 @@ from relidar.voxels import voxelise
 class Executor(Protocol):
     """Voxel features in, unit features out."""
 
-    name: str
-    """Backend and device, e.g. "onnxruntime-cpu"; what diagnostics show."""
+    @property
+    def name(self) -> str:
+        """Backend and device, e.g. "onnxruntime-cpu"; what diagnostics show."""
+        ...
 
     def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
         """(V, C_in) input features and the tables of the same voxels -> (V, D) unit rows. V >= 1."""

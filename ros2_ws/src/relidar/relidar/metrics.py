@@ -57,9 +57,7 @@ class Confusion:
         hits = np.diagonal(self.counts)
         true = self.counts.sum(axis=1)
         union = true + self.counts[:, :-1].sum(axis=0) - hits
-        return {
-            name: float(100.0 * hits[row] / union[row]) if true[row] else None for row, name in enumerate(self.classes)
-        }
+        return {name: float(100.0 * hits[row] / union[row]) if true[row] else None for row, name in enumerate(self.classes)}
 
     def miou_percent(self) -> float | None:
         """Mean IoU over the classes that occur in the truth; None if none does."""

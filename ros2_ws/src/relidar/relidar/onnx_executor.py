@@ -68,12 +68,16 @@ class DenseExecutor:
         return _run(self._session, {"features": features, **{name: tables[name] for name in self._tables}}, self.name)
 
 
-def _session(path: Path, provider: str, threads: int, provider_options: dict[str, str] | None = None) -> onnxruntime.InferenceSession:
+def _session(
+    path: Path, provider: str, threads: int, provider_options: dict[str, str] | None = None
+) -> onnxruntime.InferenceSession:
     if provider not in onnxruntime.get_available_providers():
         raise BackendError(
             f"onnxruntime: no {provider} in this build (it has {', '.join(onnxruntime.get_available_providers())}); "
             "install onnxruntime-gpu instead of onnxruntime."
         )
+    if provider == "CUDAExecutionProvider":
+        onnxruntime.preload_dlls()  # CUDA's libraries as pip installs them, which the loader does not find by itself
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # failures come as exceptions
@@ -83,7 +87,7 @@ def _session(path: Path, provider: str, threads: int, provider_options: dict[str
     options.enable_mem_pattern = False
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[(provider, provider_options or {})])
-    except Exception as error:  # noqa: BLE001  # its exceptions share no base but Exception
+    except Exception as error:  # its exceptions share no base but Exception
         raise BackendError(f"{path}: ONNX Runtime cannot load it ({error}); export the bundle again.") from error
     # ONNX Runtime falls back to the CPU in silence where a listed provider cannot run.
     if provider not in session.get_providers():
@@ -94,7 +98,7 @@ def _session(path: Path, provider: str, threads: int, provider_options: dict[str
 def _run(session: onnxruntime.InferenceSession, inputs: dict[str, Any], name: str) -> NDArray[np.float32]:
     try:
         (output,) = session.run([OUTPUT], inputs)
-    except Exception as error:  # noqa: BLE001  # as above
+    except Exception as error:  # as above
         raise BackendError(f"{name}: the scan failed ({error}); use another backend and report this one.") from error
     answer: NDArray[np.float32] = output
     return answer

@@ -1,13 +1,15 @@
 """ROS 2 node: plays the clouds of a bag to a running segment_node and checks its answers.
 
 Every cloud gets a fresh stamp. An answer must carry a stamp that was sent, come once, in order, and label every point. Scans that
-the node dropped because a newer one came are no fault; they are counted as the node reports them.
+the node dropped because a newer one came are no fault; they are counted as the node reports them. Unless the environment says
+otherwise, Fast DDS gets enough shared memory for large clouds (fast_dds_large_clouds.xml).
 
     python -m relidar.play_node runs/demo/street/bag --rate 2 --out runs/demo/live.json
 """
 
 import itertools
 import json
+import os
 import threading
 import time
 from argparse import ArgumentParser, Namespace
@@ -152,6 +154,7 @@ def _spin(node: PlayNode) -> None:
 
 def _run(arguments: Namespace) -> None:
     with CloudBag(arguments.bag, arguments.topic) as bag:
+        os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(Path(__file__).with_name("fast_dds_large_clouds.xml")))
         rclpy.init(args=[])
         node = PlayNode(arguments.node)
         spinning = threading.Thread(target=_spin, args=(node,), daemon=True)
@@ -164,7 +167,7 @@ def _run(arguments: Namespace) -> None:
             node.destroy_node()
     write_text(arguments.out, json.dumps(report, indent=2) + "\n")
     if node.check.wrong:
-        raise RelidarError(f"{node.check.wrong} answers of {arguments.node} are wrong; {arguments.out} says how many of each kind.")
+        raise RelidarError(f"{node.check.wrong} answers of {arguments.node} are wrong; {arguments.out} counts them by kind.")
 
 
 def main() -> None:
@@ -173,7 +176,7 @@ def main() -> None:
     parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 or rosbag1 .bag")
     parser.add_argument("--topic", help="PointCloud2 topic of the bag, if it has several")
     parser.add_argument("--rate", type=float, default=2.0, help="clouds a second (default %(default)s)")
-    parser.add_argument("--count", type=int, help="clouds to send, from the start again where the bag ends (default: the bag once)")
+    parser.add_argument("--count", type=int, help="clouds to send; starts again where the bag ends (default: the bag once)")
     parser.add_argument("--node", default="/segment_node", help="full name of the node (default %(default)s)")
     parser.add_argument("--discovery-timeout-s", type=float, default=60.0, help="to find the node (default %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="report to write, JSON")

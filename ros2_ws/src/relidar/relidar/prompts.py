@@ -1,5 +1,6 @@
 """Prompt sets: the classes that points are sorted into, each with the words that name it and its colour."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -32,11 +33,7 @@ class PromptSet(Model):
 
     @model_validator(mode="after")
     def _distinct(self) -> "PromptSet":
-        for what in ("id", "name"):
-            values = [str(getattr(c, what)) for c in self.classes]
-            repeated = sorted({value for value in values if values.count(value) > 1})
-            if repeated:
-                raise ValueError(f"class {what} {', '.join(repeated)} occurs twice; each class needs its own")
+        check_distinct(self.classes)
         wrong = [template for template in self.templates if template.count("{}") != 1]
         if wrong:
             raise ValueError(f"template {wrong[0]!r} needs exactly one {{}} where the prompt goes")
@@ -46,6 +43,15 @@ class PromptSet(Model):
     def prompts(self) -> tuple[str, ...]:
         """All prompts of all classes, in order, each once."""
         return tuple(dict.fromkeys(prompt for c in self.classes for prompt in c.prompts))
+
+
+def check_distinct(classes: Sequence[ClassPrompts]) -> None:
+    """Raises ValueError where two classes share an id or a name."""
+    for what in ("id", "name"):
+        values = [str(getattr(c, what)) for c in classes]
+        repeated = sorted({value for value in values if values.count(value) > 1})
+        if repeated:
+            raise ValueError(f"class {what} {', '.join(repeated)} occurs twice; each class needs its own")
 
 
 def load_prompt_set(path: Path) -> PromptSet:

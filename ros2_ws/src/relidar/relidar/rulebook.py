@@ -104,10 +104,10 @@ def build_rulebook(coordinates: NDArray[np.int32], levels: int, scan_of_voxel: N
 
 def voxel_keys(cells: NDArray[np.int32], scans: NDArray[np.int32]) -> NDArray[np.int64]:
     """(V,) one integer per cell and scan; neighbouring cells differ by constant amounts."""
-    if len(cells) and (np.abs(cells).max() > MAX_CELL or scans.min() < 0 or scans.max() >= MAX_SCANS):
+    if len(cells) and (cells.max() > MAX_CELL or cells.min() < -MAX_CELL or scans.min() < 0 or scans.max() >= MAX_SCANS):
         raise CloudError(
-            f"rulebook: cells up to {np.abs(cells).max()} and scans up to {scans.max()}, expected at most {MAX_CELL} and "
-            f"{MAX_SCANS - 1}; use larger voxels, a smaller range or a smaller batch."
+            f"rulebook: cells from {cells.min()} to {cells.max()} and scans from {scans.min()} to {scans.max()}, expected "
+            f"+-{MAX_CELL} at most and 0 to {MAX_SCANS - 1}; use larger voxels, a smaller range or a smaller batch."
         )
     x, y, z = (cells[:, axis].astype(np.int64) + 2**17 for axis in range(3))
     keys: NDArray[np.int64] = (((scans.astype(np.int64) << 18 | x) << 18 | y) << 18) | z
@@ -121,13 +121,13 @@ def _key_offsets() -> NDArray[np.int64]:
     return offsets
 
 
-@numba.njit(cache=True, inline="always")
+@numba.njit(cache=True, nogil=True, inline="always")
 def _slot(key, mask):  # type: ignore[no-untyped-def]
     # Fibonacci hashing: neighbouring keys spread over the whole table.
     return ((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _empty_map(entries):  # type: ignore[no-untyped-def]
     size = 16
     while size < 2 * entries:
@@ -135,7 +135,7 @@ def _empty_map(entries):  # type: ignore[no-untyped-def]
     return np.full(size, -1, np.int64), np.empty(size, np.int32), np.uint64(size - 1)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def row_of_key(keys):  # type: ignore[no-untyped-def]
     """Numbers the distinct keys in order of first occurrence: (row int32 (N,), index of first occurrence int64 (V,))."""
     map_keys, map_rows, mask = _empty_map(len(keys))
@@ -156,7 +156,7 @@ def row_of_key(keys):  # type: ignore[no-untyped-def]
     return row, first[:count].copy()
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _submanifold_table(keys, key_offsets):  # type: ignore[no-untyped-def]
     map_keys, map_rows, mask = _empty_map(len(keys))
     table = np.full((len(keys), 27), -1, np.int32)
@@ -183,7 +183,7 @@ def _submanifold_table(keys, key_offsets):  # type: ignore[no-untyped-def]
     return table, True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _strided_tables(parent_row, slot, parents):  # type: ignore[no-untyped-def]
     down = np.full((parents, 8), -1, np.int32)
     up = np.full((len(parent_row), 8), -1, np.int32)
@@ -193,7 +193,7 @@ def _strided_tables(parent_row, slot, parents):  # type: ignore[no-untyped-def]
     return down, up
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _count_by_offset(table):  # type: ignore[no-untyped-def]
     count = np.zeros(table.shape[1], np.int64)
     for row in range(table.shape[0]):
@@ -202,7 +202,7 @@ def _count_by_offset(table):  # type: ignore[no-untyped-def]
     return count
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _fill_pairs(table, splits):  # type: ignore[no-untyped-def]
     source = np.empty(splits[-1], np.int32)
     target = np.empty(splits[-1], np.int32)

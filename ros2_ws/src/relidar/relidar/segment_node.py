@@ -20,7 +20,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
 from rclpy.utilities import remove_ros_args
@@ -36,7 +36,6 @@ from relidar.pointcloud2 import CloudLayout, MalformedCloudError, layout_of
 from relidar.scan_counts import ScanCounts
 from relidar.segmenter import Segmenter
 
-NEWEST_ONLY = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 STOP_TIMEOUT_S = 1.5
 
 
@@ -47,9 +46,11 @@ class SegmentNode(Node):  # type: ignore[misc]  # rclpy has no types
         """Loads and warms up the bundle, then subscribes; raises RelidarError where that fails."""
         super().__init__("segment_node")
         bundle = open_bundle(self._bundle_path())
-        executor = open_executor(bundle, self._text_parameter("backend", "auto", f"One of: {', '.join(BACKENDS)}."))
+        self._executor = open_executor(bundle, self._text_parameter("backend", "auto", f"One of: {', '.join(BACKENDS)}."))
+        for name, reason in self._executor.rejected.items():
+            self.get_logger().info(f"backend {name} does not run here: {reason}")
         golden = bundle.golden()
-        self._segmenter = Segmenter(bundle, executor)
+        self._segmenter = Segmenter.of_bundle(bundle, self._executor)
         self._segmenter(golden.xyz_m, golden.intensity)
         self._colours = colours_of(bundle.manifest.classes)
         self._counts = ScanCounts()
@@ -59,10 +60,11 @@ class SegmentNode(Node):  # type: ignore[misc]  # rclpy has no types
         self._worker.start()
         self._answers = self.create_publisher(PointCloud2, "~/output/segmentation", 5)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_subscription(PointCloud2, "~/input/pointcloud", self._receive, NEWEST_ONLY)
+        # The newest scan wins in the mailbox, where each drop is counted; a queue of one in the middleware would drop in silence.
+        self.create_subscription(PointCloud2, "~/input/pointcloud", self._receive, qos_profile_sensor_data)
         # The steady clock ticks also where simulated time stands still.
         self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self.get_logger().info(f"ready: {bundle.path} with {len(bundle.manifest.classes)} classes on {executor.name}")
+        self.get_logger().info(f"ready: {bundle.path} with {len(bundle.manifest.classes)} classes on {self._executor.name}")
 
     def stop(self) -> bool:
         """Ends the worker after the scan in hand; False if that takes longer than STOP_TIMEOUT_S."""
@@ -116,9 +118,10 @@ class SegmentNode(Node):  # type: ignore[misc]  # rclpy has no types
             level=DiagnosticStatus.WARN if errors > self._errors_told else DiagnosticStatus.OK,
             name=f"{self.get_fully_qualified_name().lstrip('/')}: segmentation",
             message=f"{errors - self._errors_told} scans not usable" if errors > self._errors_told else "labelling",
-            hardware_id=self._segmenter.executor.name,
+            hardware_id=self._executor.name,
             values=[
-                KeyValue(key="backend", value=self._segmenter.executor.name),
+                KeyValue(key="backend", value=self._executor.name),
+                KeyValue(key="golden_difference", value=f"{self._executor.golden_difference:.1e}"),
                 *[KeyValue(key=key, value="" if value is None else str(value)) for key, value in values.items()],
             ],
         )

@@ -1,4 +1,4 @@
-"""The executor for TensorRT and TensorRT-RTX engines, whose Python interfaces are the same here. Needs a GPU: not run without one.
+"""The executor for TensorRT and TensorRT-RTX engines, whose Python interfaces are alike. It needs a GPU: not run without one.
 
 It never builds an engine, which takes minutes on a vehicle: `python -m export.trt BUNDLE` does, once.
 """
@@ -34,7 +34,7 @@ class EngineExecutor:
 
     def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
         """Loads the engine; raises BackendError where the runtime, the GPU or a fitting engine is missing."""
-        self.name = runtime
+        self.name: str = runtime
         trt = import_runtime(runtime)
         key = engine_key(bundle, runtime, trt.__version__, target_of_device())
         if fault := plan_fault(bundle, key):
@@ -42,8 +42,8 @@ class EngineExecutor:
         # The logger must outlive the engine, and the engine the context.
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
-        self._engine = self._runtime.deserialize_cuda_engine(plan_path(bundle, key).read_bytes())
-        self._context = self._engine.create_execution_context() if self._engine is not None else None
+        self._engine: Any = self._runtime.deserialize_cuda_engine(plan_path(bundle, key).read_bytes())
+        self._context: Any = None if self._engine is None else self._engine.create_execution_context()
         if self._context is None:
             raise BackendError(f"{plan_path(bundle, key)}: {runtime} cannot load this engine here; delete it and export again.")
         self._capacity = {name: shapes.max for name, shapes in key.profile.items()}

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from relidar.config_file import Model
 from relidar.rulebook import MAX_CELL, row_of_key, voxel_keys
@@ -35,7 +35,7 @@ class Preprocessing(Model):
     """All that turns a cloud into the student's input; it travels in the bundle, since a student only fits its own."""
 
     grid: Annotated[CartesianGrid | CylindricalGrid, Field(discriminator="coordinates")] = CylindricalGrid()
-    features: tuple[Feature, ...] = ("intensity",)
+    features: Annotated[tuple[Feature, ...], Field(min_length=1)] = ("intensity",)
     """Input channels, each averaged over the points of a voxel."""
     intensity_max: Positive = 255.0
     """Value of a full return: 255 for nuScenes, 1 for KITTI. Intensity is clipped to it and divided by it."""
@@ -44,6 +44,21 @@ class Preprocessing(Model):
     max_range_m: Positive = 70.0
     min_height_m: float = -5.0
     max_height_m: float = 12.0
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Preprocessing":
+        for low, high in (("min_range_m", "max_range_m"), ("min_height_m", "max_height_m")):
+            if getattr(self, low) >= getattr(self, high):
+                raise ValueError(f"{low} {getattr(self, low)} is not below {high} {getattr(self, high)}")
+        grid = self.grid
+        height_m = max(-self.min_height_m, self.max_height_m)
+        if isinstance(grid, CartesianGrid):
+            farthest = max(self.max_range_m, height_m) / grid.voxel_size_m
+        else:
+            farthest = max(self.max_range_m / grid.rho_m, 180 / grid.phi_deg, height_m / grid.z_m)
+        if farthest > MAX_CELL - 1:
+            raise ValueError(f"the grid would have cells up to {farthest:.0f}, at most {MAX_CELL - 1}; use larger voxels")
+        return self
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,7 @@ def _channels(
     return columns
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _mean_by_voxel(channels, voxel_of_point, voxels):  # type: ignore[no-untyped-def]
     total = np.zeros((voxels, channels.shape[1]), np.float32)
     count = np.zeros(voxels, np.float32)

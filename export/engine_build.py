@@ -1,0 +1,112 @@
+"""Builds TensorRT plans: native TensorRT for the GPU of this machine, TensorRT-RTX ahead of time for any GPU it knows."""
+
+from pathlib import Path
+from typing import Any
+
+from relidar.bundle import DENSE_ONNX, Bundle
+from relidar.cuda_device import target_of_device
+from relidar.engine_cache import EngineKey, Precision, Runtime, engine_key, plan_fault, plan_path, store_plan
+from relidar.errors import BackendError
+from relidar.trt_executor import import_runtime
+
+AHEAD_OF_TIME = "sm86"
+"""What TensorRT-RTX builds for where there is no GPU to ask."""
+FP16_ONLY = ("sm75",)
+"""Targets that TensorRT-RTX builds only in half precision."""
+
+
+def installed_runtime() -> Runtime:
+    """Native TensorRT where it imports, else TensorRT-RTX; raises BackendError where neither does."""
+    try:
+        import_runtime("tensorrt")
+    except BackendError as native:
+        try:
+            import_runtime("tensorrt-rtx")
+        except BackendError as rtx:
+            raise BackendError(f"no TensorRT here:\n  {native}\n  {rtx}") from None
+        return "tensorrt-rtx"
+    return "tensorrt"
+
+
+def default_target(runtime: Runtime) -> str:
+    """The GPU of this machine; where there is none, what TensorRT-RTX can build ahead of time. Raises BackendError."""
+    try:
+        return target_of_device()
+    except BackendError:
+        if runtime == "tensorrt":
+            raise
+        return AHEAD_OF_TIME
+
+
+def build_engine(bundle: Bundle, runtime: Runtime, target: str, precision: Precision = "fp32") -> tuple[Path, bool]:
+    """The plan of a bundle for one target: (its path, whether it was built now rather than found whole in engines/).
+
+    Raises:
+        BackendError: the runtime does not know the target, cannot parse the graph or cannot build it; says why.
+    """
+    trt = import_runtime(runtime)
+    key = engine_key(bundle, runtime, trt.__version__, target, precision)
+    if plan_fault(bundle, key) is None:
+        return plan_path(bundle, key), False
+    return store_plan(bundle, key, _plan(trt, bundle.path / DENSE_ONNX, key)), True
+
+
+def _plan(trt: Any, onnx: Path, key: EngineKey) -> bytes:
+    log = _error_log(trt)
+    builder = trt.Builder(log)
+    config = builder.create_builder_config()
+    _set_target(trt, config, key)
+    # TF32 rounds to 10 bits of mantissa: faster, but no longer the reference's answer.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(onnx.read_bytes()):
+        faults = [f"{parser.get_error(i).node_operator()}: {parser.get_error(i).desc()}" for i in range(parser.num_errors)]
+        raise BackendError(f"{onnx}: {key.runtime} {key.version} cannot parse it: {'; '.join(faults)}. Report this.")
+    profile = builder.create_optimization_profile()
+    for name, shapes in key.profile.items():
+        profile.set_shape(name, shapes.min, shapes.opt, shapes.max)
+    config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        reason = "; ".join(log.messages) or "no reason given"
+        raise BackendError(
+            f"{onnx}: {key.runtime} {key.version} cannot build it for {key.target}: {reason}. "
+            "Free memory, export with fewer voxels, or report this."
+        )
+    return bytes(plan)
+
+
+def _set_target(trt: Any, config: Any, key: EngineKey) -> None:
+    if key.runtime == "tensorrt":
+        device = target_of_device()
+        if key.target != device:
+            raise BackendError(
+                f"tensorrt builds for the GPU of this machine, {device}, not for {key.target}; run this on the vehicle, or "
+                "install the extra `rtx` instead of `gpu`, which builds ahead of time."
+            )
+        return
+    known = sorted(name.lower() for name in trt.ComputeCapability.__members__ if name.startswith("SM"))
+    usable = [name for name in known if name not in FP16_ONLY]
+    if key.target not in usable:
+        raise BackendError(
+            f"target {key.target!r}: {key.runtime} {key.version} builds {key.precision} engines for {', '.join(usable)}; "
+            "give one of these."
+        )
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(trt.ComputeCapability.__members__[key.target.upper()], 0)
+
+
+def _error_log(trt: Any) -> Any:
+    """A logger that keeps errors for the exception instead of printing them."""
+
+    class ErrorLog(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.messages: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.messages.append(message)
+
+    return ErrorLog()

@@ -1,0 +1,77 @@
+"""Checkpoint -> bundle -> TensorRT engine.
+
+  python -m export.trt runs/demo/student.pt --out runs/demo/bundle
+  python -m export.trt runs/demo/bundle --target sm86 --target sm89
+
+From a checkpoint it writes the bundle first; golden scan and capacities come from the run's validation scans, or from --scans.
+From a bundle it builds engines only, and needs no PyTorch: this is what runs on a vehicle. Native TensorRT is used where it is
+installed and builds for the GPU of this machine; else TensorRT-RTX builds ahead of time, which needs no GPU. An engine that is
+already there, whole and made for this very bundle is kept.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from export.engine_build import build_engine, default_target, installed_runtime
+from relidar import command_line
+from relidar.bundle import open_bundle
+from relidar.prompts import load_prompt_set
+from relidar.text_bank import load_text_bank
+
+
+def write_bundle_of(checkpoint: Path, out: Path, scans: Path | None, prompts: Path | None, text: Path | None) -> None:
+    """Writes the bundle of a checkpoint; scans, prompts and text replace what belongs to the run."""
+    # Imported here, since only this needs PyTorch, and the readers of datasets take seconds more.
+    from distill.checkpoint import load_student
+
+    student = load_student(checkpoint)
+
+    from export.assemble import write_bundle
+    from export.scans import scans_of_folder, scans_of_run
+
+    if prompts is not None and text is not None:
+        student = replace(student, prompt_set=load_prompt_set(prompts), text=load_text_bank(text))
+    write_bundle(student, scans_of_run(checkpoint) if scans is None else scans_of_folder(scans), out)
+
+
+def main() -> None:
+    """The command."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("source", type=Path, help="student.pt of a training run, or a bundle")
+    parser.add_argument("--out", type=Path, help="the bundle to write; default: the folder `bundle` beside the checkpoint")
+    parser.add_argument(
+        "--target", action="append", help="GPU class such as sm86, repeatable; default: this machine's, else sm86"
+    )
+    parser.add_argument("--precision", choices=["fp32"], default="fp32")
+    parser.add_argument("--scans", type=Path, help="folder of .pcd.bin or .npz scans instead of the run's validation scans")
+    parser.add_argument("--prompts", type=Path, help="prompt set instead of the run's; together with --text")
+    parser.add_argument("--text", type=Path, help="text bank of --prompts, made by `python -m export.text`")
+    arguments = parser.parse_args()
+    _check(parser, arguments)
+    path: Path = arguments.source
+    if not path.is_dir():
+        path = arguments.out or path.parent / "bundle"
+        write_bundle_of(arguments.source, path, arguments.scans, arguments.prompts, arguments.text)
+        command_line.say(f"bundle: {path}")
+    bundle = open_bundle(path)
+    runtime = installed_runtime()
+    targets = arguments.target or [default_target(runtime)]
+    bar = tqdm(targets, desc=f"{runtime} engines", unit="engine")
+    engines = [(target, *build_engine(bundle, runtime, target, arguments.precision)) for target in bar]
+    for target, plan, is_new in engines:
+        state = "built" if is_new else "kept"
+        command_line.say(f"engine: {plan} ({runtime}, {target}, {plan.stat().st_size} bytes, {state})")
+
+
+def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if (arguments.prompts is None) != (arguments.text is None):
+        parser.error("--prompts and --text go together: the bank must hold the prompts")
+    if arguments.source.is_dir() and (arguments.out or arguments.scans or arguments.prompts):
+        parser.error("--out, --scans, --prompts and --text are for a checkpoint; a bundle's engines go into the bundle")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,75 @@
+"""Starts segment_node, and RViz if asked.
+
+ros2 launch relidar segment.launch.py bundle:=/opt/bundles/street input:=/lidar/points
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+SHARE = Path(get_package_share_directory("relidar"))
+
+ARGUMENTS = (
+    DeclareLaunchArgument("bundle", description="Folder that `python -m export.trt` wrote."),
+    DeclareLaunchArgument("input", default_value="/points", description="PointCloud2 topic of the LiDAR."),
+    DeclareLaunchArgument(
+        "output",
+        default_value="~/output/segmentation",
+        description="Topic of the answer: the input's points with label, score and rgb.",
+    ),
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node; one for each LiDAR."),
+    DeclareLaunchArgument("name", default_value="segment_node", description="Name of the node."),
+    DeclareLaunchArgument(
+        "backend",
+        default_value="auto",
+        choices=["auto", "tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "onnxruntime-cpu"],
+        description="What runs the student; auto takes the fastest that reproduces the bundle's golden scan.",
+    ),
+    DeclareLaunchArgument(
+        "params_file",
+        default_value=str(SHARE / "config" / "segment.yaml"),
+        description="YAML with parameters of the node; bundle, backend and use_sim_time given here go before it.",
+    ),
+    DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock (a bag is played)."),
+    DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
+    DeclareLaunchArgument("rviz", default_value="false", description="Open RViz on the answer."),
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, the node and RViz."""
+    node = Node(
+        package="relidar",
+        executable="segment_node",
+        namespace=LaunchConfiguration("namespace"),
+        name=LaunchConfiguration("name"),
+        parameters=[
+            LaunchConfiguration("params_file"),
+            {
+                "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
+                "backend": ParameterValue(LaunchConfiguration("backend"), value_type=str),
+                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
+            },
+        ],
+        remappings=[
+            ("~/input/pointcloud", LaunchConfiguration("input")),
+            ("~/output/segmentation", LaunchConfiguration("output")),
+        ],
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+        output="screen",
+    )
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", str(SHARE / "rviz" / "relidar.rviz")],
+        parameters=[{"use_sim_time": LaunchConfiguration("use_sim_time")}],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+        output="screen",
+    )
+    return LaunchDescription([*ARGUMENTS, node, rviz])

@@ -1,0 +1,81 @@
+"""Training scans: determined by seed and number, consistent after augmentation, numbered through in batches."""
+
+import numpy as np
+import pytest
+import torch
+
+from distill.cache import open_cache
+from distill.config import AugmentConfig, TrainConfig
+from distill.nuscenes_frames import read_keyframes
+from distill.pooling import pool
+from distill.scans import StepSampler, TrainingScans, augment, collate
+from distill.teachers import make_teacher
+
+
+@pytest.fixture
+def scans(config: TrainConfig) -> TrainingScans:
+    cache = open_cache(config, make_teacher(config.teacher).fingerprint)
+    return TrainingScans(read_keyframes(config.data, "train"), cache, config)
+
+
+def test_a_scan_is_determined_by_its_number(scans: TrainingScans) -> None:
+    first, again, other = scans[5], scans[5], scans[6]
+    np.testing.assert_array_equal(first.voxels.coordinates, again.voxels.coordinates)
+    np.testing.assert_array_equal(first.teacher, again.teacher)
+    assert (
+        first.voxels.coordinates.shape != other.voxels.coordinates.shape
+        or (first.voxels.coordinates != other.voxels.coordinates).any()
+    )
+
+
+def test_every_superpixel_of_a_scan_has_a_point_and_every_pair_a_voxel(scans: TrainingScans) -> None:
+    scan = scans[0]
+    assert set(scan.superpixel) == set(range(len(scan.teacher)))
+    assert scan.voxel.min() >= 0
+    assert scan.voxel.max() < len(scan.voxels.coordinates)
+
+
+def test_a_batch_is_its_scans_side_by_side(scans: TrainingScans) -> None:
+    one, two = scans[0], scans[1]
+    batch = collate([one, two])
+    count = len(one.voxels.coordinates)
+    np.testing.assert_array_equal(batch.voxel.numpy(), np.concatenate([one.voxel, two.voxel + count]))
+    np.testing.assert_array_equal(batch.superpixel.numpy(), np.concatenate([one.superpixel, two.superpixel + len(one.teacher)]))
+    alone = collate([one])
+    table, single = batch.tables["submanifold_0"], alone.tables["submanifold_0"]
+    inside = table.target < count
+    assert torch.equal(table.source[inside], single.source)
+    assert torch.equal(table.target[inside], single.target)
+    torch.testing.assert_close(batch.teacher.norm(dim=1), torch.ones(len(batch.teacher)))
+
+
+def test_pooling_equals_a_naive_mean() -> None:
+    features = torch.nn.functional.normalize(torch.randn(7, 4), dim=1)
+    voxel, superpixel = torch.tensor([0, 0, 3, 6, 2]), torch.tensor([0, 0, 0, 1, 1])
+    pooled = pool(features, voxel, superpixel, 2)
+    expected = torch.stack([(2 * features[0] + features[3]) / 3, (features[6] + features[2]) / 2])
+    torch.testing.assert_close(pooled, torch.nn.functional.normalize(expected, dim=1))
+
+
+def test_augmentation_keeps_the_shape_of_the_scene() -> None:
+    generator = np.random.default_rng(0)
+    xyz_m = generator.normal(size=(50, 3)).astype(np.float32) * 10
+    changed = augment(xyz_m, AugmentConfig(scale=0.0), generator)
+    np.testing.assert_allclose(changed[:, 2], xyz_m[:, 2])
+
+    def distances(points: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(points[:, None] - points[None], axis=2)
+
+    np.testing.assert_allclose(distances(changed), distances(xyz_m), atol=1e-4)
+    assert np.abs(changed - xyz_m).max() > 1
+    dropped = augment(xyz_m, AugmentConfig(drop_points=1.0), np.random.default_rng(1))
+    assert 0 < np.isnan(dropped).all(axis=1).sum() < 50
+    still = augment(xyz_m, AugmentConfig(rotate=False, flip=False, scale=0.0), generator)
+    np.testing.assert_array_equal(still, xyz_m)
+
+
+def test_processes_share_the_scan_numbers_and_a_resumed_run_goes_on() -> None:
+    whole = [number for step in StepSampler(0, 4, 6, 0, 1) for number in step]
+    shared = [list(StepSampler(0, 4, 3, rank, 2)) for rank in range(2)]
+    assert whole == [number for pair in zip(*shared, strict=True) for part in pair for number in part]
+    assert list(StepSampler(2, 4, 6, 0, 1)) == list(StepSampler(0, 4, 6, 0, 1))[2:]

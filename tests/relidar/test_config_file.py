@@ -1,0 +1,93 @@
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from relidar.config_file import Model, load
+from relidar.errors import ConfigError
+
+
+class Optim(Model):
+    lr: float = 0.1
+    steps: int = 10
+
+
+class Config(Model):
+    kind: Literal["a", "b"] = "a"
+    optim: Optim = Optim()
+    sizes: tuple[float, ...] = ()
+
+
+def loaded(tmp_path: Path, text: str, *overrides: str) -> Config:
+    (tmp_path / "c.yaml").write_text(text)
+    return load(tmp_path / "c.yaml", Config, overrides)
+
+
+def test_a_file_holds_differences_only(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "") == Config()
+    assert loaded(tmp_path, "optim: {lr: 0.5}\nsizes: [1, 2.5]") == Config(optim=Optim(lr=0.5), sizes=(1, 2.5))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optim: {lrr: 1.0}", "unknown key 'optim.lrr'; did you mean 'lr'"),
+        ("optm: {}", "unknown key 'optm'; did you mean 'optim'"),
+        ("zzzzzzz: 1", "unknown key 'zzzzzzz'; remove it"),
+        ("optim: {lr: 1e-3}", 'optim.lr is "1e-3"'),  # YAML reads 1e-3 as a string; 1.0e-3 is the number
+        ("optim: {lr: '0.1'}", "optim.lr"),
+        ("optim: {lr: true}", "optim.lr"),
+        ("optim: {steps: 1.5}", "optim.steps is 1.5"),
+        ("kind: c", 'kind is "c"'),
+        ("optim: 3", "optim is 3"),
+        ("sizes: 2020-01-01", "only strings, numbers"),
+        ("[1, 2]", "found a list at top level"),
+        ("a: [", "not readable as YAML"),
+        ("!!python/object/apply:os.getcwd []", "not readable as YAML"),
+    ],
+)
+def test_faults_name_file_key_and_cure(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, text)
+    assert message in str(caught.value)
+    assert "c.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["optim: {lr: .nan}", "optim: {lr: .inf}", "1: 2"])
+def test_values_that_json_does_not_know_are_refused_in_words(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"c\.yaml"):
+        loaded(tmp_path, text)
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, "kind: c\noptim: {lr: x, steps: y}")
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "words", [("--optim.lr", "1e-3"), ("--optim.lr=1e-3",), ("--optim.lr=5", "--optim.lr", "0.001"), ("--optim", '{"lr": 1e-3}')]
+)
+def test_overrides_win(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert loaded(tmp_path, "optim: {lr: 0.5}", *words).optim.lr == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--optim.lr",), "expected pairs"),
+        (("optim.lr", "1"), "expected pairs"),
+        (("--kind.x", "1"), "'kind' is a value"),
+        (("--optim.lrr", "1"), "did you mean 'lr'"),
+    ],
+)
+def test_bad_overrides_are_told(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        loaded(tmp_path, "kind: a", *words)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "c.yaml", Config)
+    with pytest.raises(ConfigError, match="not readable"):
+        load(tmp_path, Config)

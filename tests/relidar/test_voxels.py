@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hn
+
+from relidar.config_file import validate
+from relidar.errors import ConfigError
+from relidar.voxels import CartesianGrid, CylindricalGrid, Preprocessing, voxelise
+
+GRIDS = [CartesianGrid(voxel_size_m=0.5), CylindricalGrid(rho_m=0.5, phi_deg=3.0, z_m=0.25)]
+coordinate = st.floats(-80, 80, width=32) | st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0, 70.0, 2.0**100])
+clouds = hn.arrays(np.float32, st.tuples(st.integers(0, 60), st.just(3)), elements=coordinate)
+
+
+def naive_cell(point: np.ndarray, spec: Preprocessing) -> tuple[int, ...] | None:
+    """The cell of one point, or None where it has none."""
+    x, y, z = point
+    rho = np.hypot(x, y)
+    if not (spec.min_range_m <= rho <= spec.max_range_m and spec.min_height_m <= z <= spec.max_height_m):
+        return None
+    grid = spec.grid
+    if isinstance(grid, CartesianGrid):
+        scaled = point / np.float32(grid.voxel_size_m)
+    else:
+        scaled = np.array([rho / grid.rho_m, np.degrees(np.arctan2(y, x)) / grid.phi_deg, z / grid.z_m])
+    return tuple(int(value) for value in np.floor(scaled))
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@settings(deadline=None)
+@given(xyz_m=clouds)
+def test_points_share_a_voxel_exactly_when_they_share_a_cell(grid: CartesianGrid | CylindricalGrid, xyz_m: np.ndarray) -> None:
+    spec = Preprocessing(grid=grid)
+    voxels = voxelise(xyz_m, None, spec)
+    with np.errstate(all="ignore"):
+        cells = [naive_cell(point, spec) for point in xyz_m]
+    distinct = list(dict.fromkeys(cell for cell in cells if cell is not None))  # in order of first occurrence
+    assert voxels.coordinates.tolist() == [list(cell) for cell in distinct]
+    assert voxels.voxel_of_point.tolist() == [-1 if cell is None else distinct.index(cell) for cell in cells]
+
+
+@settings(deadline=None)
+@given(xyz_m=clouds, seed=st.integers(0, 100))
+def test_features_are_means_over_the_points_of_a_voxel(xyz_m: np.ndarray, seed: int) -> None:
+    spec = Preprocessing(grid=GRIDS[0], features=("one", "intensity", "height", "range"))
+    intensity = np.random.default_rng(seed).uniform(-50, 400, len(xyz_m)).astype(np.float32)
+    intensity[::7] = np.nan
+    voxels = voxelise(xyz_m, intensity, spec)
+    assert voxels.features.shape == (len(voxels.coordinates), 4)
+    assert np.isfinite(voxels.features).all()
+    for row in range(len(voxels.coordinates)):
+        inside = voxels.voxel_of_point == row
+        share = np.clip(np.nan_to_num(intensity[inside], nan=0), 0, 255) / 255
+        rho = np.hypot(xyz_m[inside, 0], xyz_m[inside, 1])
+        expected = [1, share.mean(), xyz_m[inside, 2].mean() / 4, rho.mean() / 70]
+        np.testing.assert_allclose(voxels.features[row], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_order_of_points_does_not_matter(grid: CartesianGrid | CylindricalGrid) -> None:
+    random = np.random.default_rng(0)
+    xyz_m = random.uniform(-30, 30, (2000, 3)).astype(np.float32)
+    order = random.permutation(2000)
+    spec = Preprocessing(grid=grid)
+    one, other = voxelise(xyz_m, None, spec), voxelise(xyz_m[order], None, spec)
+    inside = one.voxel_of_point >= 0
+    assert np.array_equal(inside[order], other.voxel_of_point >= 0)
+    cells = one.coordinates[one.voxel_of_point[inside]]
+    assert np.array_equal(other.coordinates[other.voxel_of_point[np.argsort(order)][inside]], cells)
+
+
+def test_without_intensity_the_channel_is_zero() -> None:
+    voxels = voxelise(np.array([[5, 0, 0]], np.float32), None, Preprocessing())
+    assert voxels.features.tolist() == [[0.0]]
+
+
+@pytest.mark.parametrize(("value", "share"), [(np.nan, 0), (np.inf, 1), (-np.inf, 0), (-3, 0), (300, 1), (51, 0.2)])
+def test_intensity_is_brought_to_its_range(value: float, share: float) -> None:
+    voxels = voxelise(np.array([[5, 0, 0]], np.float32), np.array([value], np.float32), Preprocessing())
+    assert voxels.features[0, 0] == pytest.approx(share)
+
+
+def test_an_empty_cloud_has_no_voxels() -> None:
+    voxels = voxelise(np.empty((0, 3), np.float32), np.empty(0, np.float32), Preprocessing())
+    assert voxels.coordinates.shape == (0, 3)
+    assert voxels.features.shape == (0, 1)
+
+
+def test_double_precision_and_strided_points_are_taken() -> None:
+    wide = np.random.default_rng(0).uniform(-30, 30, (100, 6))
+    spec = Preprocessing()
+    narrow = voxelise(wide[:, ::2].astype(np.float32), None, spec)
+    assert np.array_equal(voxelise(wide[:, ::2], None, spec).coordinates, narrow.coordinates)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"grid": {"coordinates": "cartesian", "voxel_size_m": 0}}, "voxel_size_m"),
+        ({"grid": {"coordinates": "cartesian", "voxel_size_m": 0.0001}}, "larger voxels"),
+        ({"grid": {"coordinates": "cylindrical", "rho_m": 0.0001}}, "larger voxels"),
+        ({"grid": {"coordinates": "spherical"}}, "spherical"),
+        ({"features": ["colour"]}, "colour"),
+        ({"features": []}, "features"),
+        ({"min_range_m": 80.0}, "min_range_m"),
+        ({"min_height_m": 20.0}, "min_height_m"),
+    ],
+)
+def test_impossible_preprocessing_is_refused(content: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        validate(content, Preprocessing, "test.yaml")

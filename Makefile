@@ -25,4 +25,4 @@ check: setup
 	$(PY) -m mypy
 
 bench: setup
-	$(PY) -m pytest tests/benchmarks -m bench
+	$(PY) -m pytest tests/benchmarks -m bench -s

@@ -52,17 +52,11 @@ def from_above(scan: Labelled, classes: Sequence[ClassPrompts]) -> bytes:
     axes = figure.subplots(1, 3)
     order = np.argsort(scan.xyz_m[:, 2])  # what stands higher is drawn later, as it would be seen
     x, y = scan.xyz_m[order, 0], scan.xyz_m[order, 1]
-    for axis, title, values in zip(
-        axes,
-        ("truth", "student's answer", "score (cosine with the best word)"),
-        (scan.truth, scan.label, scan.score),
-        strict=True,
-    ):
-        if values.dtype == np.uint8:
-            axis.scatter(x, y, s=1.2, c=colours[values[order]], linewidths=0)
-        else:
-            drawn = axis.scatter(x, y, s=1.2, c=values[order], cmap="viridis", vmin=0, vmax=1, linewidths=0)
-            figure.colorbar(drawn, ax=axis, fraction=0.04)
+    for axis, labels in zip(axes, (scan.truth, scan.label), strict=False):
+        axis.scatter(x, y, s=1.2, c=colours[labels[order]], linewidths=0)
+    drawn = axes[2].scatter(x, y, s=1.2, c=scan.score[order], cmap="viridis", vmin=0, vmax=1, linewidths=0)
+    figure.colorbar(drawn, ax=axes[2], fraction=0.04)
+    for axis, title in zip(axes, ("truth", "student's answer", "score (cosine with the best word)"), strict=True):
         axis.set(xlim=(-REACH_M, REACH_M), ylim=(-REACH_M, REACH_M), aspect="equal", facecolor=GROUND, xticks=[], yticks=[])
         axis.set_title(title)
     shown = [c for c in classes if (scan.truth == c.id).any() or (scan.label == c.id).any()]

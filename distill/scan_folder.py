@@ -35,7 +35,7 @@ class LabelledScan:
 def read_scan(path: Path) -> LabelledScan:
     """Reads arrays `points` (N, 4) and `label` (N,); raises DatasetError if they are missing, cut short or do not fit."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             points, label = arrays["points"], arrays["label"]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}: not a labelled scan ({error}); expected an .npz with `points` and `label`.") from error

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # which pytest brings
+
 ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / "ros2_ws/src/relidar/relidar"
 RUNTIME_MAY_IMPORT = {"numpy", "numba", "onnxruntime", "yaml", "pydantic", "safetensors", "rosbags", "tqdm", "relidar"}

@@ -7,6 +7,7 @@ import numpy as np
 
 from distill.street import poses
 from distill.street.materials import CAR_PAINT, GLASS, LAMP, METAL, PLAIN, RUBBER, SIGN
+from distill.street.poses import cross
 from distill.street.shapes import circle, quads, wheel
 from distill.street.soup import Paint, Soup, join, painted
 
@@ -44,8 +45,8 @@ def pane(face: np.ndarray, u0: float, u1: float, v0: float, v1: float, paint: Pa
     def at(u: float, v: float) -> np.ndarray:
         return np.asarray((1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * d + u * c))
 
-    normal = np.cross(b - a, d - a)
-    normal = normal / (np.linalg.norm(normal) + 1e-9)
+    normal = cross(b - a, d - a)
+    normal = normal / (np.sqrt(normal @ normal) + 1e-9)
     if normal @ (a - inside) < 0:
         normal = -normal
     return quads(np.stack([at(u0, v0), at(u1, v0), at(u1, v1), at(u0, v1)]) + 0.015 * normal, paint)

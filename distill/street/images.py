@@ -8,6 +8,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from distill.street import camera, poses, seeds
+from distill.street.categories import OTHER_FLAT, ROAD, SIDEWALK, TERRAIN
 from distill.street.city import City
 from distill.street.layout import random_city
 from distill.street.raycast import Caster
@@ -81,16 +82,19 @@ def _place(rng: np.random.Generator, city: City) -> np.ndarray:
         wanted = categories[rng.integers(len(categories))]
         members = [actor for actor in city.actors if actor.category == wanted]
         actor = members[rng.integers(len(members))]
-        away, direction = rng.uniform(3.5, 13), rng.uniform(0, 2 * np.pi)
+        low, high = actor.soup.bounds
+        away = float(np.clip(np.linalg.norm(high - low) * rng.uniform(1.2, 3.0), 2.5, 14.0))
+        direction = rng.uniform(0, 2 * np.pi)
         s, t = actor.s_m + away * np.cos(direction), float(np.clip(actor.t_m + away * np.sin(direction), -edge, edge))
         yaw = np.arctan2(actor.t_m - t, actor.s_m - s) + rng.normal(0, 0.2)
     return city.road.pose(s, t, yaw)
 
 
 def _boxed_in(caster: Caster, world_from_camera: np.ndarray, rays: np.ndarray) -> bool:
-    """Whether the camera is under something, so perhaps inside it, or close against it."""
+    """Whether the camera is in or on something rather than over the ground, or close against something."""
     eye = world_from_camera[None, :3, 3].astype(np.float32)
-    if caster.blocked(eye, np.array([[0, 0, 1]], np.float32), 4.0)[0]:
+    below, _ = caster.first(eye, np.array([[0, 0, -1]], np.float32))
+    if caster.soup.category[below[0]] not in (ROAD, OTHER_FLAT, SIDEWALK, TERRAIN):
         return True
     triangle, distance = caster.first(np.repeat(eye, len(rays), axis=0), rays)
     return bool(((triangle >= 0) & (distance < 1.2)).mean() > 0.15)

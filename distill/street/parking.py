@@ -82,8 +82,9 @@ def parked_cars(rng: np.random.Generator, city: City, models: list[Soup]) -> Non
 
 def bicycle_stands(rng: np.random.Generator, city: City, near: tuple[float, float]) -> None:
     """Racks with bicycles, and bicycles leaning about."""
-    for _ in range(rng.integers(2, 5)):
-        side, s, length = int(rng.choice([-1, 1])), rng.uniform(near[0] + 3, near[1] - 10), 0.8 * rng.integers(3, 8)
+    for _ in range(rng.integers(5, 10)):
+        side, s = int(rng.choice([-1, 1])), rng.uniform(near[0] + 3, near[1] - 10)
+        length = 0.8 * rng.integers(2, 6)
         t = side * (city.section.kerb_m + 1.25)
         if city.at_crossing(s, 4) or not city.free(s, t, length / 2, 0.8):
             continue
@@ -104,6 +105,11 @@ def bicycle_stands(rng: np.random.Generator, city: City, near: tuple[float, floa
                 )
             )
         city.taken.append((s, t, length / 2 + 0.3, 1.0))
+    for _ in range(rng.integers(4, 9)):
+        side, s = int(rng.choice([-1, 1])), rng.uniform(near[0] + 3, near[1] - 8)
+        t, yaw = side * (city.section.kerb_m + rng.uniform(0.45, 0.7)), rng.choice([0.0, np.pi]) + rng.normal(0, 0.1)
+        if not city.at_crossing(s):
+            city.settle(people.bicycle(rng, False), c.BICYCLE, "cycle.without_rider", s, t, yaw)
 
 
 def lots(rng: np.random.Generator, city: City, models: list[Soup]) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from distill.street.bodywork import DARK, HEADLIGHT, TAIL_LIGHT, TYRE
 from distill.street.materials import CAR_PAINT, CLOTH, METAL, PLAIN, RUBBER, SIGN, SKIN
+from distill.street.poses import cross
 from distill.street.shapes import box, circle, ellipsoid, hoop, loft, tube, vector, wheel
 from distill.street.soup import Paint, Soup, join
 
@@ -40,7 +41,7 @@ def figure(
     hair = Paint(CLOTH, ((0.03, 0.02, 0.02), (0.12, 0.07, 0.04), (0.3, 0.2, 0.1), (0.25, 0.25, 0.25))[rng.integers(4)])
     spine = np.array([np.sin(lean_rad), 0, np.cos(lean_rad)])
     across = np.array([0, 1.0, 0])
-    forward = np.cross(across, spine)
+    forward = cross(across, spine)
     girth = rng.uniform(0.9, 1.2)
     turn = circle(8)
     rings = []

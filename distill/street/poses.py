@@ -3,6 +3,12 @@
 import numpy as np
 
 
+def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The cross product of vectors (..., 3); several times faster than numpy's on a few of them."""
+    turn, back = [1, 2, 0], [2, 0, 1]
+    return np.asarray(a[..., turn] * b[..., back] - a[..., back] * b[..., turn])
+
+
 def pose(x: float, y: float, z: float, yaw_rad: float = 0.0) -> np.ndarray:
     """world_from_local of something upright at (x, y, z), turned by yaw about z."""
     c, s = np.cos(yaw_rad), np.sin(yaw_rad)
@@ -13,10 +19,10 @@ def tilted(x: float, y: float, z: float, yaw_rad: float, slope_x: float, slope_y
     """As `pose`, but standing square on ground whose height rises by slope_x along world x and slope_y along world y."""
     up = np.array([-slope_x, -slope_y, 1.0])
     up /= np.linalg.norm(up)
-    left = np.cross(up, [np.cos(yaw_rad), np.sin(yaw_rad), 0.0])
+    left = cross(up, np.array([np.cos(yaw_rad), np.sin(yaw_rad), 0.0]))
     left /= np.linalg.norm(left)
     result = np.eye(4)
-    result[:3, 0], result[:3, 1], result[:3, 2], result[:3, 3] = np.cross(left, up), left, up, (x, y, z)
+    result[:3, 0], result[:3, 1], result[:3, 2], result[:3, 3] = cross(left, up), left, up, (x, y, z)
     return result
 
 

@@ -7,13 +7,14 @@ import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
+from distill.street.poses import cross
 from distill.street.soup import Soup, join
 
 
 def unit_normals(soup: Soup) -> np.ndarray:
     """(F, 3) float32, with no particular side."""
     edges = soup.corners[:, 1:] - soup.corners[:, :1]
-    normals = np.cross(edges[:, 0], edges[:, 1])
+    normals = cross(edges[:, 0], edges[:, 1])
     return np.asarray(normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-20), np.float32)
 
 

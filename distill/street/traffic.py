@@ -28,10 +28,10 @@ def driving(rng: np.random.Generator, city: City, travel_m: float) -> None:
                     _move(city, soup, category, attribute, s, t + rng.normal(0, 0.15), -side * speed, run)
                 s += rng.uniform(13, 34)
         # Cyclists and scooters keep to the edge of the outer lane.
-        for _ in range(rng.integers(3, 7)):
-            s, t = rng.uniform(-18, travel_m + 28), side * (section.kerb_m - section.parking_m - 0.55)
+        for _ in range(rng.integers(6, 11)):
+            s, t = rng.uniform(-22, travel_m + 26), side * (section.kerb_m - section.parking_m - 0.25)
             soup, category = (
-                (people.bicycle(rng, True), c.BICYCLE) if rng.random() < 0.65 else (people.motorcycle(rng, True), c.MOTORCYCLE)
+                (people.bicycle(rng, True), c.BICYCLE) if rng.random() < 0.75 else (people.motorcycle(rng, True), c.MOTORCYCLE)
             )
             speed = float(rng.uniform(2.5, 5))
             if not (abs(t - city.ego_t_m) < 1.9 and -8 < s < travel_m + 8):
@@ -65,7 +65,7 @@ def _move(city: City, soup: Soup, category: int, attribute: str, s: float, t: fl
         others = [a for a in city.actors if a.moves and abs(a.t_m - t) < 1.5]
         clear = clear and all(abs(a.s_m - s) > 11 for a in others) and abs(s) > half[0] + 7
     else:
-        others = [a for a in city.actors if a.moves and abs(a.t_m - t) < 1.3]
+        others = [a for a in city.actors if a.moves and abs(a.t_m - t) < 1.2]
         clear = city.free(middle, t, half[0] + run_m / 2, half[1]) and all(abs(a.s_m - s) > half[0] + 7 for a in others)
     if clear:
         yaw = 0.0 if speed > 0 else np.pi

@@ -48,6 +48,8 @@ def walkers(rng: np.random.Generator, city: City, travel_m: float) -> None:
                 )
                 if -7 < s < travel_m + 9 and abs(t - city.ego_t_m) < 3.0:
                     continue
+                if not _clear_of_traffic(city, s, t):
+                    continue
                 soup, category = somebody(True)
                 away = np.sign(t - city.ego_t_m) if -7 < s < travel_m + 9 else direction
                 city.settle(
@@ -59,6 +61,17 @@ def walkers(rng: np.random.Generator, city: City, travel_m: float) -> None:
                     away * np.pi / 2,
                     (0.0, float(away * rng.uniform(0.4, 0.9))),
                 )
+
+
+def _clear_of_traffic(city: City, s: float, t: float) -> bool:
+    """Whether nothing that drives comes by (s, t) in the first seconds."""
+    times = np.arange(0, 3, 0.25)
+    for actor in city.actors:
+        if actor.moves and abs(actor.t_m - t) < 2.6:
+            half_length = actor.soup.bounds[1][0] + 1.8
+            if (np.abs(actor.s_m + actor.speed_s * times - s) < half_length).any():
+                return False
+    return True
 
 
 def _side_at(city: City, s: float, which: int) -> Side | None:

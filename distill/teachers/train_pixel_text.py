@@ -104,7 +104,9 @@ def evaluate(words: LabelWords, network: PixelTextNetwork, images: Images, label
     for image, label in zip(images, labels, strict=True):
         features = network(torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255.0)[0]
         rows = words.logits(features.flatten(1).T).argmax(dim=1).numpy()
-        confusion.update(label[2::4, 2::4].ravel(), rows.astype(np.uint8))
+        height, width = features.shape[1:]
+        row, column = (np.minimum(4 * np.arange(n) + 2, m - 1) for n, m in zip((height, width), label.shape, strict=True))
+        confusion.update(label[row[:, None], column].ravel(), rows.astype(np.uint8))
     return {name: iou for name, iou in confusion.iou_percent().items() if iou is not None}
 
 

@@ -18,10 +18,10 @@ def say(text: str) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs `main` as the whole process: exit code 0, 1 with the message of a RelidarError, or 130 when interrupted."""
+    """Runs `main` as the whole process: exit code 0, 1 with the message of a RelidarError or of a full disk and the like, or 130 when interrupted."""
     try:
         main()
-    except RelidarError as error:
+    except (RelidarError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -122,29 +122,30 @@ def _key_offsets() -> NDArray[np.int64]:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _slot(key, mask):  # type: ignore[no-untyped-def]
-    # Fibonacci hashing: neighbouring keys spread over the whole table.
-    return ((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask
+def _slot(key, shift):  # type: ignore[no-untyped-def]
+    # Fibonacci hashing: only the product's top bits depend on all bits of the key.
+    return (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> shift
 
 
 @numba.njit(cache=True, nogil=True)
 def _empty_map(entries):  # type: ignore[no-untyped-def]
-    size = 16
-    while size < 2 * entries:
-        size *= 2
-    return np.full(size, -1, np.int64), np.empty(size, np.int32), np.uint64(size - 1)
+    bits = 4
+    while (1 << bits) < 2 * entries:
+        bits += 1
+    size = 1 << bits
+    return np.full(size, -1, np.int64), np.empty(size, np.int32), np.uint64(size - 1), np.uint64(64 - bits)
 
 
 @numba.njit(cache=True, nogil=True)
 def row_of_key(keys):  # type: ignore[no-untyped-def]
     """Numbers the distinct keys in order of first occurrence: (row int32 (N,), index of first occurrence int64 (V,))."""
-    map_keys, map_rows, mask = _empty_map(len(keys))
+    map_keys, map_rows, mask, shift = _empty_map(len(keys))
     row = np.empty(len(keys), np.int32)
     first = np.empty(len(keys), np.int64)
     count = 0
     for index in range(len(keys)):
         key = keys[index]
-        slot = _slot(key, mask)
+        slot = _slot(key, shift)
         while map_keys[slot] != -1 and map_keys[slot] != key:
             slot = (slot + np.uint64(1)) & mask
         if map_keys[slot] == -1:
@@ -158,10 +159,10 @@ def row_of_key(keys):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _submanifold_table(keys, key_offsets):  # type: ignore[no-untyped-def]
-    map_keys, map_rows, mask = _empty_map(len(keys))
+    map_keys, map_rows, mask, shift = _empty_map(len(keys))
     table = np.full((len(keys), 27), -1, np.int32)
     for row in range(len(keys)):
-        slot = _slot(keys[row], mask)
+        slot = _slot(keys[row], shift)
         while map_keys[slot] != -1:
             if map_keys[slot] == keys[row]:
                 return table, False
@@ -173,7 +174,7 @@ def _submanifold_table(keys, key_offsets):  # type: ignore[no-untyped-def]
         # If b is a's neighbour at offset k, a is b's at 26 - k: half the searches are enough.
         for k in range(13):
             key = keys[row] + key_offsets[k]
-            slot = _slot(key, mask)
+            slot = _slot(key, shift)
             while map_keys[slot] != -1 and map_keys[slot] != key:
                 slot = (slot + np.uint64(1)) & mask
             if map_keys[slot] == key:

@@ -46,11 +46,11 @@ def open_cache(config: TrainConfig, teacher_fingerprint: str) -> TeacherCache:
     return TeacherCache(Path(config.cache), teacher_fingerprint, config.superpixels, config.data)
 
 
-def fill_cache(config: TrainConfig, rank: int = 0, world_size: int = 1) -> int:
-    """Views every `world_size`-th training keyframe from `rank` on; returns how many had to be computed."""
+def fill_cache(config: TrainConfig, workers: int, rank: int = 0, world_size: int = 1) -> int:
+    """Views every `world_size`-th training keyframe from `rank` on, in so many processes; returns how many were computed."""
     frames = read_keyframes(config.data, config.data.train_split)[rank::world_size]
-    workers = min(os.cpu_count() or 1, len(frames))
-    loader = DataLoader(_Views(frames, config), batch_size=None, num_workers=workers, multiprocessing_context="forkserver")
+    context = "forkserver" if workers else None
+    loader = DataLoader(_Views(frames, config), batch_size=None, num_workers=workers, multiprocessing_context=context)
     return sum(int(computed) for computed in tqdm(loader, desc="teacher views", unit="keyframe", disable=rank > 0))
 
 
@@ -58,10 +58,11 @@ def main() -> None:
     """The command."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     arguments, overrides = parser.parse_known_args()
     config = config_file.load(arguments.config, TrainConfig, overrides)
     torch.set_num_threads(1)
-    fill_cache(config, int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    fill_cache(config, arguments.workers, int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 if __name__ == "__main__":

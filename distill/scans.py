@@ -89,14 +89,15 @@ class StepSampler(Sampler[list[int]]):
     """The scan numbers of each step from `first_step` on; processes take neighbouring numbers."""
 
     def __init__(self, first_step: int, steps: int, batch_scans: int, rank: int, world_size: int) -> None:
-        self._steps = range(first_step, steps)
+        self._first_step, self._total = first_step, steps
         self._batch, self._rank, self._world_size = batch_scans, rank, world_size
 
     def __len__(self) -> int:
-        return len(self._steps)
+        # All steps of the run, also when it is resumed: Lightning counts those that were done before as fetched.
+        return self._total
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in self._steps:
+        for step in range(self._first_step, self._total):
             first = (step * self._world_size + self._rank) * self._batch
             yield list(range(first, first + self._batch))
 

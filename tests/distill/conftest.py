@@ -54,7 +54,7 @@ def config_values(street: Path, teacher_weights: Path, tmp_path_factory: pytest.
         "student": {"architecture": "minkunet14", "width": 0.25},
         "schedule": {"steps": 6, "batch_scans": 1, "rows": 256, "checkpoint_every": 2, "workers": 0},
     }
-    fill_cache(validate(values, TrainConfig, "test"))
+    fill_cache(validate(values, TrainConfig, "test"), workers=0)
     return values
 
 

@@ -25,7 +25,8 @@ def agrees_with_devkit(config: NuScenesConfig, split: str) -> None:
     for view in frame.views:
         camera = explorer.nusc.get("sample", lidar["sample_token"])["data"][view.channel]
         pixels, _, image = explorer.map_pointcloud_to_image(lidar["token"], camera, min_dist=1.0)
-        width, height = image.size
+        with image:  # which the devkit leaves open
+            width, height = image.size
         point, pixel = project(xyz_m, view, height, width)
         # The devkit keeps one pixel of distance to the image's edge.
         row, column = pixel // width, pixel % width

@@ -78,4 +78,4 @@ def test_processes_share_the_scan_numbers_and_a_resumed_run_goes_on() -> None:
     whole = [number for step in StepSampler(0, 4, 6, 0, 1) for number in step]
     shared = [list(StepSampler(0, 4, 3, rank, 2)) for rank in range(2)]
     assert whole == [number for pair in zip(*shared, strict=True) for part in pair for number in part]
-    assert list(StepSampler(2, 4, 6, 0, 1)) == list(StepSampler(0, 4, 6, 0, 1))[2:]
+    assert [*StepSampler(2, 4, 6, 0, 1)] == [*StepSampler(0, 4, 6, 0, 1)][2:]

@@ -1,7 +1,6 @@
 """The trainer as a user runs it: it learns, resumes to the very same weights, and refuses what it cannot use."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from distill.checkpoint import load_student
 from distill.config import TrainConfig
 from distill.train import LAST, STUDENT, train
-from relidar.config_file import validate
+from relidar.config_file import load, validate
 from relidar.errors import ConfigError, DatasetError
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +57,7 @@ def test_every_loss_falls(config_values: dict, tmp_path: Path, loss: str) -> Non
     log = EventAccumulator(str(tmp_path / "log"))
     log.Reload()
     values = [event.value for event in log.Scalars("loss")]
-    assert values[-1] < 0.9 * values[0]
+    assert values[-1] < 0.97 * values[0]
     assert "structure/relation_gap" in log.Tags()["scalars"]
 
 
@@ -95,16 +94,23 @@ def test_a_missing_cache_names_the_command_that_fills_it(config_values: dict, tm
         ("schedule: {steps: 0}", r"schedule\.steps is 0"),
     ],
 )
-def test_a_wrong_config_ends_with_a_clear_error(config_values: dict, tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_config_is_refused_by_name(config_values: dict, tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config_values | {"run": str(tmp_path / "run")} | yaml.safe_load(text)))
-    command = [sys.executable, "-m", "distill.train", "--config", str(path)]
+    path.write_text(yaml.safe_dump(config_values | yaml.safe_load(text)))
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(path, TrainConfig)
+    assert str(path) in str(caught.value)
+
+
+def test_a_wrong_override_ends_the_command_and_leaves_nothing_behind(config_values: dict, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config_values | {"run": str(tmp_path / "run")}))
+    command = [sys.executable, "-m", "distill.train", "--config", str(path), "--optim.lrr", "1e-3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
+    assert "unknown key 'optim.lrr'; did you mean 'lr'" in done.stderr
     assert "Traceback" not in done.stderr
-    assert str(path) in done.stderr
-    assert re.search(message, done.stderr), done.stderr
-    assert not (tmp_path / "run").exists()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_zero_shot_evaluation_of_a_checkpoint(config_values: dict, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def say(text: str) -> None:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs `main` as the whole process: exit code 0, 1 with the message of a RelidarError or of a full disk and the like, or 130 when interrupted."""
+    """Runs `main` as the whole process: exit code 0; 1 with an error that a user can mend; 130 when interrupted."""
     try:
         main()
     except (RelidarError, OSError) as error:

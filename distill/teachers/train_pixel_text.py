@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -57,13 +57,10 @@ class LabelWords:
 Images = list[NDArray[np.uint8]]
 
 
-def train(
-    words: LabelWords, images: list[NDArray[np.uint8]], labels: list[NDArray[np.uint8]], steps: int, lr: float
-) -> PixelTextNetwork:
+def train(network: PixelTextNetwork, words: LabelWords, images: Images, labels: Images, steps: int, lr: float) -> None:
     """Trains on random crops of (H, W, 3) images and (H, W) rows of `words`, 255 being ignored."""
-    torch.manual_seed(0)
     generator = np.random.default_rng(0)
-    network = PixelTextNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     images_of_row = images_by_row(labels, len(words.names))
@@ -84,7 +81,7 @@ def train(
         optimizer.step()
         schedule.step()
         progress.set_postfix(loss=f"{loss.item():.3f}")
-    return network.eval()
+    network.eval()
 
 
 def images_by_row(labels: Images, rows: int) -> list[NDArray[np.intp]]:
@@ -132,6 +129,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate")
     parser.add_argument("--prompts", type=Path, default=Path("configs/prompts/nuscenes16.yaml"), help="label words")
     parser.add_argument("--label-map", type=Path, default=Path("configs/label_maps/nuscenes32.yaml"), help="category -> class")
+    parser.add_argument("--init", type=Path, help="weights to go on from")
     parser.add_argument("--out", type=Path, required=True, help="weights to write (safetensors)")
     arguments = parser.parse_args()
     words = LabelWords(arguments.prompts, arguments.label_map)
@@ -140,7 +138,11 @@ def main() -> None:
     pictures = labelled_images(arguments.seed, count, rig, processes=os.cpu_count() or 1)
     pairs = [(image, words.row_of_category[category]) for image, category in tqdm(pictures, "street images", count, unit="image")]
     images, labels = [image for image, _ in pairs], [label for _, label in pairs]
-    network = train(words, images[: arguments.images], labels[: arguments.images], arguments.steps, arguments.lr)
+    torch.manual_seed(arguments.seed)
+    network = PixelTextNetwork()
+    if arguments.init:
+        network.load_state_dict(load_file(arguments.init))
+    train(network, words, images[: arguments.images], labels[: arguments.images], arguments.steps, arguments.lr)
     iou = evaluate(words, network, images[arguments.images :], labels[arguments.images :])
     with atomic_file(arguments.out) as temporary:
         half = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}

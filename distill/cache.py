@@ -3,7 +3,7 @@
 Resumable: what is there and whole is not computed again. `torchrun` spreads the keyframes over processes and machines.
 
     python -m distill.cache --config configs/street.yaml
-    torchrun --nproc-per-node 4 -m distill.cache --config configs/nuscenes.yaml
+    torchrun --nproc-per-node 4 -m distill.cache --config configs/street.yaml
 """
 
 import os
@@ -17,6 +17,7 @@ from distill.config import TrainConfig
 from distill.nuscenes_frames import Keyframe, read_keyframes
 from distill.teacher_cache import TeacherCache, view_keyframe
 from distill.teachers import make_teacher
+from distill.worker_errors import plain_worker_errors
 from relidar import command_line, config_file
 
 
@@ -51,7 +52,8 @@ def fill_cache(config: TrainConfig, workers: int, rank: int = 0, world_size: int
     frames = read_keyframes(config.data, config.data.train_split)[rank::world_size]
     context = "forkserver" if workers else None
     loader = DataLoader(_Views(frames, config), batch_size=None, num_workers=workers, multiprocessing_context=context)
-    return sum(int(computed) for computed in tqdm(loader, desc="teacher views", unit="keyframe", disable=rank > 0))
+    with plain_worker_errors():
+        return sum(int(computed) for computed in tqdm(loader, desc="teacher views", unit="keyframe", disable=rank > 0))
 
 
 def main() -> None:

@@ -74,7 +74,14 @@ def save_student(checkpoint: StudentCheckpoint, path: Path) -> None:
 
 def load_student(path: Path) -> StudentCheckpoint:
     """Reads a student checkpoint; raises CheckpointError if it is missing, cut short or of another architecture."""
-    content = _read(path)
+    content = read_tensors(path)
+    description = content.get("description")
+    found = description.get("format_version") if isinstance(description, dict) else None
+    if found != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: not a student of this version (format_version is {found!r}, expected {FORMAT_VERSION}); train again or use "
+            "the relidar that wrote it."
+        )
     try:
         description = validate(content["description"], StudentDescription, str(path))
         student = Student(description.student, description.in_channels, description.feature_width)
@@ -86,21 +93,24 @@ def load_student(path: Path) -> StudentCheckpoint:
             f"{path}: not a student of this version ({reason}); expected the student.pt that `python -m distill.train` wrote. "
             "Train again or use the relidar that wrote it."
         ) from error
-    if description.format_version != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: format_version {description.format_version}, expected {FORMAT_VERSION}; train again.")
+    if description.in_channels != len(description.preprocessing.features):
+        raise CheckpointError(f"{path}: {description.in_channels} input channels do not fit its preprocessing; train again.")
     if embeddings.shape != (len(description.text_prompts), description.feature_width):
         raise CheckpointError(f"{path}: text embeddings {embeddings.shape} do not fit the student; train again.")
     text = TextBank(description.text_encoder, description.text_prompts, embeddings)
     return StudentCheckpoint(student.eval(), description.preprocessing, description.prompt_set, text, description.training)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_tensors(path: Path) -> dict[str, Any]:
+    """The mapping of tensors, numbers and strings in a file of torch.save; raises CheckpointError."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; `python -m distill.train` writes student.pt into its run folder.") from None
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: not readable as a checkpoint, perhaps cut short ({error}); train again.") from error
+        raise CheckpointError(
+            f"{path}: not readable as a checkpoint, perhaps cut short ({error}); remove it, train again."
+        ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, expected a student checkpoint.")
     return content

@@ -82,7 +82,7 @@ class AugmentConfig(Model):
     """About the vertical axis, by any angle."""
     flip: bool = True
     """Left-right and front-back."""
-    scale: NonNegative = 0.05
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Sizes vary by up to this share."""
     drop_points: Fraction = 0.0
     """Up to this share of the points is dropped at random."""

@@ -103,13 +103,28 @@ def _run(step: Step, environment: dict[str, str]) -> None:
         code = subprocess.run([sys.executable, "-m", *shlex.split(step.command)], env=environment, check=False).returncode
     finally:
         if beside is not None:
-            beside.terminate()
-            beside.wait(timeout=30)
+            _end(beside)
     if code:
         raise RelidarError(f"step {step.name!r} ended with exit code {code}; its message stands above.")
     if beside is not None and beside.returncode:
         raise RelidarError(f"step {step.name!r}: the node ended with exit code {beside.returncode}, expected 0.")
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Tells a process to stop, as a launch file would; one that does not within 30 s is killed, and its exit code shows it."""
+    process.terminate()
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def main() -> None:
+    """The command."""
+    command_line.parser(__doc__).parse_args()
+    run_demo()
+
+
 if __name__ == "__main__":
-    command_line.run(run_demo)
+    command_line.run(main)

@@ -1,7 +1,7 @@
 """How well a student names points that nobody labelled for it: mean IoU over raw points.
 
-    python -m distill.evaluate zero-shot --config configs/street.yaml --checkpoint runs/street/student.pt --out zero_shot.json
-    python -m distill.evaluate scans FOLDER --bundle runs/street/bundle --scan-set configs/scan_sets/semantickitti-range.yaml
+    python -m distill.evaluate zero-shot --config configs/street.yaml --checkpoint runs/demo/train/student.pt
+    python -m distill.evaluate scans FOLDER --bundle runs/demo/bundle --scan-set configs/scan_sets/semantickitti-range.yaml
 
 `zero-shot` runs a checkpoint on the validation split of a nuScenes dataset; `scans` runs a bundle on a folder of labelled .npz
 scans, such as those of another sensor.
@@ -30,7 +30,6 @@ from distill.teachers import make_teacher
 from distill.torch_executor import TorchExecutor, student_segmenter
 from relidar import command_line, config_file
 from relidar.atomic import write_text
-from relidar.backends import open_executor
 from relidar.bundle import open_bundle
 from relidar.errors import DatasetError
 from relidar.label_map import LabelMap, load_label_map
@@ -41,7 +40,7 @@ from relidar.segmenter import Segmenter
 from relidar.voxels import voxelise
 
 STRUCTURE_FRAMES = 8
-"""Keyframes that the structural gaps are averaged over; each costs a run of the teacher."""
+"""Keyframes that the structural gaps are averaged over, at most; each costs a run of the teacher."""
 
 Cloud = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.integer]]
 """xyz_m (N, 3), intensity (N,), true label (N,)."""
@@ -75,7 +74,7 @@ def zero_shot(config: TrainConfig, checkpoint_path: Path, label_map: LabelMap) -
     teacher = make_teacher(config.teacher)
     executor = TorchExecutor(checkpoint.student)
     gaps = []
-    for frame in tqdm(frames[:: max(1, len(frames) // STRUCTURE_FRAMES)], desc="structure", unit="keyframe"):
+    for frame in tqdm(frames[:: -(-len(frames) // STRUCTURE_FRAMES)], desc="structure", unit="keyframe"):
         view = view_keyframe(frame, teacher, config.superpixels)
         voxels = voxelise(*read_cloud(frame.cloud), checkpoint.preprocessing)
         features = executor(voxels.features, build_rulebook(voxels.coordinates, LEVELS))
@@ -90,6 +89,8 @@ def zero_shot(config: TrainConfig, checkpoint_path: Path, label_map: LabelMap) -
 
 def scan_folder(folder: Path, bundle_path: Path, scan_set: ScanSet, backend: str) -> dict[str, Any]:
     """Scores a bundle on the labelled scans of a folder; the result states the class mapping."""
+    from relidar.backends import open_executor  # here, since a machine that only trains has no ONNX Runtime
+
     paths = sorted(folder.glob("*.npz"))
     if not paths:
         raise DatasetError(f"{folder}: no .npz scans there; give a folder of labelled scans.")

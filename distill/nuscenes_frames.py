@@ -76,9 +76,10 @@ def read_keyframes(config: NuScenesConfig, split: str) -> list[Keyframe]:
     scenes = _scenes_of_split(root, config, split)
     try:
         dataset = NuScenes(config.version, str(root), verbose=False)
-    except (AssertionError, OSError, ValueError, KeyError) as error:
-        raise DatasetError(f"{root}: nuscenes-devkit cannot open {config.version}: {error!r}; restore the tables.") from error
-    frames = [_keyframe(dataset, sample, config.cameras) for sample in dataset.sample if _scene_name(dataset, sample) in scenes]
+        samples = [sample for sample in dataset.sample if _scene_name(dataset, sample) in scenes]
+        frames = [_keyframe(dataset, sample, config.cameras) for sample in samples]
+    except (AssertionError, OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{root}: nuscenes-devkit cannot read {config.version}: {error!r}; restore the tables.") from error
     if not frames:
         raise DatasetError(f"{root}: no keyframe in split {split!r} ({len(scenes)} scene names, none in the tables).")
     return frames
@@ -144,8 +145,10 @@ def _scenes_of_split(root: Path, config: NuScenesConfig, split: str) -> set[str]
             splits = json.loads((root / "splits.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DatasetError(f"{source}: cannot be read ({error}); expected {{split: [scene names]}}.") from error
-    if not isinstance(splits, dict) or split not in splits:
-        raise DatasetError(f"{source}: no split {split!r}; there are {', '.join(splits)}.")
+    if not isinstance(splits, dict) or not all(isinstance(names, list) for names in splits.values()):
+        raise DatasetError(f"{source}: expected {{split: [scene names]}}; write it again.")
+    if split not in splits:
+        raise DatasetError(f"{source}: no split {split!r}; there are {', '.join(map(str, splits))}.")
     return set(splits[split])
 
 

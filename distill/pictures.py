@@ -100,7 +100,7 @@ def iou_bars(class_iou: dict[str, float | None], classes: Sequence[ClassPrompts]
     return _png(figure)
 
 
-def latency_bars(latency_ms: dict[str, dict[str, float]]) -> bytes:
+def latency_bars(latency_ms: dict[str, dict[str, float | None]]) -> bytes:
     """Percentiles in milliseconds, a group of bars for each entry; PNG."""
     figure = Figure(figsize=(7, 2.8), layout="constrained")
     axis = figure.subplots()
@@ -108,7 +108,7 @@ def latency_bars(latency_ms: dict[str, dict[str, float]]) -> bytes:
     percentiles = ("p50", "p95", "p99")
     for index, (name, values) in enumerate(latency_ms.items()):
         position = np.arange(len(percentiles)) + index * width
-        bars = axis.bar(position, [values[p] for p in percentiles], width * 0.95, label=name)
+        bars = axis.bar(position, [values[p] or 0.0 for p in percentiles], width * 0.95, label=name)
         axis.bar_label(bars, fmt="%.0f", padding=2)
     axis.set_xticks(np.arange(len(percentiles)) + width * (len(latency_ms) - 1) / 2, percentiles)
     axis.set_ylabel("ms")

@@ -18,7 +18,7 @@ from distill import pictures
 from distill.config import TrainConfig
 from distill.nuscenes_frames import Keyframe, read_cloud, read_keyframes, read_lidarseg
 from relidar import command_line, config_file
-from relidar.atomic import write_text
+from relidar.atomic import atomic_file, write_text
 from relidar.backends import open_executor
 from relidar.bundle import ENGINES, Bundle, open_bundle
 from relidar.errors import DatasetError
@@ -80,8 +80,9 @@ def write_report(demo: Path) -> None:
     frame = most_varied(read_keyframes(config.data, config.data.val_split))
     scan = label_keyframe(bundle, frame, load_label_map(LABEL_MAP))
     top, cameras = pictures.from_above(scan, classes), pictures.in_cameras(frame, scan, classes)
-    (demo / TOP_PICTURE).write_bytes(top)
-    (demo / CAMERA_PICTURE).write_bytes(cameras)
+    for name, png in ((TOP_PICTURE, top), (CAMERA_PICTURE, cameras)):
+        with atomic_file(demo / name) as temporary:
+            temporary.write_bytes(png)
     latency = {f"node at {rate}": figures[key]["latency_ms"] for rate, key in (("2 Hz", "node"), ("20 Hz", "node_20hz"))}
     page = Template(PAGE.read_text(encoding="utf-8")).substitute(
         miou=f"{figures['street']['zero_shot_miou']:.1f}",

@@ -12,6 +12,8 @@ from pydantic import Field
 from relidar.errors import DatasetError
 from relidar.label_map import LabelMap
 
+MAX_LABEL = 65535
+
 
 class ScanSet(LabelMap):
     """A label map, and the unit of the intensities."""
@@ -39,10 +41,16 @@ def read_scan(path: Path) -> LabelledScan:
             points, label = arrays["points"], arrays["label"]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}: not a labelled scan ({error}); expected an .npz with `points` and `label`.") from error
-    if points.ndim != 2 or points.shape[1] != 4 or label.shape != points.shape[:1] or label.dtype.kind not in "ui":
+    shapes_fit = points.ndim == 2 and points.shape[1] == 4 and label.shape == points.shape[:1]
+    if not shapes_fit or points.dtype.kind not in "fiu" or label.dtype.kind not in "ui":
         raise DatasetError(
             f"{path}: points {points.dtype} {points.shape} and label {label.dtype} {label.shape}, expected (N, 4) [x, y, z, "
             "intensity] and N integers."
+        )
+    if len(label) and (label.min() < 0 or label.max() > MAX_LABEL):
+        raise DatasetError(
+            f"{path}: labels from {label.min()} to {label.max()}, expected 0 to {MAX_LABEL}; keep only the class number "
+            "(SemanticKITTI's raw labels have the instance in the upper 16 bits)."
         )
     values = points.astype(np.float32)
     return LabelledScan(values[:, :3], values[:, 3], label)

@@ -1,7 +1,7 @@
 """The teacher's view of each keyframe, pooled per superpixel and kept on disk, so that training never runs the teacher.
 
-One safetensors file a keyframe, in a folder named after all that determines its content. A file carries a hash of its tensors:
-one that was damaged is noticed when it is read.
+One safetensors file a keyframe, in a folder named after teacher and superpixels. A file carries a hash of its tensors, so damage
+is noticed, and hashes of the cloud and the images it was made from, so that a keyframe that was made anew is viewed anew.
 """
 
 import hashlib
@@ -51,33 +51,42 @@ class TeacherCache:
     def write(self, frame: Keyframe, view: TeacherView) -> None:
         """Keeps a view."""
         tensors: dict[str, NDArray[Any]] = {"features": view.features, "point": view.point, "superpixel": view.superpixel}
+        metadata = {"sha256": _digest(tensors), "geometry": _geometry(frame), "images": _images(frame)}
         with atomic_file(self.path(frame)) as temporary:
-            save_file(tensors, temporary, {"sha256": _digest(tensors)})
+            save_file(tensors, temporary, metadata)
 
     def read(self, frame: Keyframe) -> TeacherView:
         """A keyframe's view; raises DatasetError if there is none or it is damaged."""
+        return self._read(frame)[0]
+
+    def has(self, frame: Keyframe) -> bool:
+        """Whether a whole view of this very keyframe is kept."""
+        if not self.path(frame).exists():
+            return False
+        try:
+            _, metadata = self._read(frame)
+        except DatasetError:
+            return False
+        return metadata.get("images") == _images(frame)
+
+    def _read(self, frame: Keyframe) -> tuple[TeacherView, dict[str, str]]:
         path = self.path(frame)
         try:
             with safe_open(path, framework="np") as file:
                 tensors = {name: file.get_tensor(name) for name in ("features", "point", "superpixel")}
-                expected = (file.metadata() or {}).get("sha256")
+                metadata = file.metadata() or {}
         except (OSError, SafetensorError) as error:
             raise DatasetError(
                 f"{path}: no teacher features of this keyframe ({error}); run `python -m distill.cache` with the same config."
             ) from error
-        if _digest(tensors) != expected:
-            raise DatasetError(f"{path}: content does not fit its hash; delete the file and run `python -m distill.cache` again.")
-        return TeacherView(**tensors)
-
-    def has(self, frame: Keyframe) -> bool:
-        """Whether a whole view of the keyframe is kept."""
-        if not self.path(frame).exists():
-            return False
-        try:
-            self.read(frame)
-        except DatasetError:
-            return False
-        return True
+        if _digest(tensors) != metadata.get("sha256"):
+            raise DatasetError(f"{path}: content does not fit its hash; run `python -m distill.cache` again, which mends it.")
+        # The pairs number the cloud's points, so they fit no other cloud.
+        if _geometry(frame) != metadata.get("geometry"):
+            raise DatasetError(
+                f"{path}: made from another cloud or calibration than {frame.cloud} has now; run `python -m distill.cache` again."
+            )
+        return TeacherView(**tensors), metadata
 
 
 def view_keyframe(frame: Keyframe, teacher: Teacher, config: SuperpixelConfig) -> TeacherView:
@@ -115,6 +124,29 @@ def _pool(features: Tensor, segments: NDArray[np.int64]) -> Tensor:
     index = torch.from_numpy(np.stack([occupied // (h * w), occupied % (h * w)]))
     mixing = torch.sparse_coo_tensor(index, torch.from_numpy(weight.astype(np.float32)), (count, h * w), check_invariants=False)
     return torch.sparse.mm(mixing, features.reshape(width, h * w).T.contiguous())
+
+
+def _geometry(frame: Keyframe) -> str:
+    """Hash of the cloud and the cameras' places."""
+    digest = hashlib.sha256(_bytes(frame.cloud))
+    for view in frame.views:
+        digest.update(view.camera_from_lidar.tobytes() + view.intrinsics.tobytes())
+    return digest.hexdigest()
+
+
+def _images(frame: Keyframe) -> str:
+    """Hash of the images."""
+    digest = hashlib.sha256()
+    for view in frame.views:
+        digest.update(_bytes(view.image))
+    return digest.hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror}); restore the file.") from None
 
 
 def _digest(tensors: dict[str, NDArray[Any]]) -> str:

@@ -4,7 +4,7 @@ Any value of the configuration can be given on the command line. `torchrun` runs
 
     python -m distill.train --config configs/street.yaml
     python -m distill.train --config configs/street.yaml --run runs/contrastive --loss.kind contrastive --optim.lr 1e-3
-    torchrun --nproc-per-node 4 -m distill.train --config configs/nuscenes.yaml
+    torchrun --nproc-per-node 4 -m distill.train --config configs/street.yaml
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from distill.cache import open_cache
-from distill.checkpoint import StudentCheckpoint, save_student
+from distill.checkpoint import StudentCheckpoint, read_tensors, save_student
 from distill.config import TrainConfig
 from distill.nuscenes_frames import read_keyframes
 from distill.scans import ScanBatch, StepSampler, TrainingScans, collate
@@ -34,10 +34,11 @@ from distill.student import Student
 from distill.teachers import make_teacher
 from distill.text_encoders import embed_prompts, make_text_encoder
 from distill.training_module import Distillation
+from distill.worker_errors import plain_worker_errors
 from relidar import command_line, config_file
 from relidar.atomic import write_text
 from relidar.bundle import TrainingFacts
-from relidar.errors import ConfigError
+from relidar.errors import CheckpointError, ConfigError
 from relidar.prompts import load_prompt_set
 
 LAST = "last.ckpt"
@@ -92,7 +93,8 @@ def train(config: TrainConfig) -> Path:
     module = Distillation(config, student)
     trainer = _trainer(config, run)
     last = run / LAST
-    with warnings.catch_warnings():
+    _check_resumable(last)
+    with plain_worker_errors(), warnings.catch_warnings():
         # Resuming in a folder in use, mid-epoch, with few workers is what we want; the rest is Lightning's own.
         expected = (
             "logging interval|exists and is not empty|not resumable|does not have many workers|LeafSpec|isinstance.treespec"
@@ -122,6 +124,12 @@ def _trainer(config: TrainConfig, run: Path) -> lightning.Trainer:
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+
+
+def _check_resumable(last: Path) -> None:
+    """Raises CheckpointError if there is a checkpoint to resume from that was cut short."""
+    if last.exists() and "state_dict" not in read_tensors(last):
+        raise CheckpointError(f"{last}: not a checkpoint of the trainer; remove it to start again.")
 
 
 def _settle_run_folder(run: Path, config: TrainConfig) -> None:

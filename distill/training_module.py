@@ -17,6 +17,7 @@ from distill.pooling import pool
 from distill.scans import ScanBatch
 from distill.structure import structure_gaps
 from distill.student import Student
+from relidar.errors import TrainingError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -34,6 +35,11 @@ class Distillation(lightning.LightningModule):
         """The loss of one batch."""
         k = pool(self.student(batch.features, batch.tables), batch.voxel, batch.superpixel, len(batch.teacher))
         loss = self.loss(k, batch.teacher)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"step {self.global_step}: the loss is {loss.item()} over {len(k)} superpixels; lower optim.lr, or look for "
+                "scans without points in any image."
+            )
         self.log("loss", loss.detach(), prog_bar=True, batch_size=1)
         if self.global_step % self.trainer.log_every_n_steps == 0:
             gaps = structure_gaps(k.detach()[:1024], batch.teacher[:1024])

@@ -2,11 +2,6 @@
 #   docker build -f docker/train.Dockerfile -t relidar-train .
 FROM python:3.11-slim-bookworm
 
-# hadolint ignore=DL3008
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends git \
-    && rm -rf /var/lib/apt/lists/*
-
 WORKDIR /relidar
 COPY pyproject.toml README.md LICENSE ./
 COPY configs configs

@@ -1,16 +1,16 @@
 """A trained student becomes a bundle: both ONNX lowerings, the text bank, a golden scan, and a manifest with every hash."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from distill.checkpoint import StudentCheckpoint
-from distill.sparse_conv import pair_tables
-from distill.student import Student
+from distill.student import LEVELS, Student
+from distill.torch_executor import TorchExecutor
 from export.dense import dense_onnx
 from export.onnx_graph import write_onnx
 from export.pairs import pairs_onnx
@@ -18,6 +18,7 @@ from export.program import lower
 from relidar.atomic import atomic_file, atomic_folder
 from relidar.bundle import (
     DENSE_ONNX,
+    ENGINES,
     GOLDEN,
     PAIRS_ONNX,
     REQUIRED,
@@ -40,8 +41,8 @@ CAPACITY_HEADROOM = 1.5
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """One scan."""
+class RawScan:
+    """One scan as the sensor gives it."""
 
     xyz_m: NDArray[np.float32]
     """(N, 3) in the sensor frame."""
@@ -49,8 +50,10 @@ class Cloud:
     """(N,) in the sensor's unit."""
 
 
-def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[Cloud], out: Path, unknown_threshold: float = -1.0) -> None:
+def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[RawScan], out: Path, unknown_threshold: float = -1.0) -> None:
     """Writes the bundle `out`, replacing what was there only when all of it is written.
+
+    Engines of an older bundle stay where the network is the same to the byte; any other network needs new ones.
 
     Args:
         checkpoint: the student and what belongs to it.
@@ -67,7 +70,7 @@ def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[Cloud], out: Pat
     if not scans:
         raise CloudError("export: no scans; a bundle needs at least one for its golden answer and its capacities.")
     _refuse_foreign(out)
-    voxels_by_scan = [level_voxels(scan, checkpoint.preprocessing, len(checkpoint.student.down) + 1) for scan in scans]
+    voxels_by_scan = [level_voxels(scan, checkpoint.preprocessing) for scan in scans]
     if not voxels_by_scan[0][0]:
         raise CloudError("export: the first scan has no point in range; expected a usual scan, give another.")
     program = lower(checkpoint.student)
@@ -91,12 +94,13 @@ def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[Cloud], out: Pat
         )
         write_manifest(folder, manifest)
         open_bundle(folder)  # what the vehicle would refuse is not written
+        _keep_engines(out, folder)
 
 
-def level_voxels(scan: Cloud, preprocessing: Preprocessing, levels: int) -> tuple[int, ...]:
+def level_voxels(scan: RawScan, preprocessing: Preprocessing) -> tuple[int, ...]:
     """V of each level of one scan."""
     voxels = voxelise(scan.xyz_m, scan.intensity, preprocessing)
-    return build_rulebook(voxels.coordinates, levels).voxels
+    return build_rulebook(voxels.coordinates, LEVELS).voxels
 
 
 def capacities(voxels_by_scan: Sequence[Sequence[int]]) -> tuple[Capacity, ...]:
@@ -107,13 +111,17 @@ def capacities(voxels_by_scan: Sequence[Sequence[int]]) -> tuple[Capacity, ...]:
     return tuple(Capacity(min=1, opt=max(1, int(opt)), max=max(1, int(top))) for opt, top in zip(typical, high, strict=True))
 
 
-@torch.no_grad()
-def reference_features(student: Student, preprocessing: Preprocessing, scan: Cloud) -> NDArray[np.float32]:
+def reference_features(student: Student, preprocessing: Preprocessing, scan: RawScan) -> NDArray[np.float32]:
     """(V, D) unit rows of one scan by torch, the reference of all executors."""
     voxels = voxelise(scan.xyz_m, scan.intensity, preprocessing)
-    rulebook = build_rulebook(voxels.coordinates, len(student.down) + 1)
-    features: NDArray[np.float32] = student.eval()(torch.from_numpy(voxels.features), pair_tables(rulebook)).numpy()
-    return features
+    return TorchExecutor(student)(voxels.features, build_rulebook(voxels.coordinates, LEVELS))
+
+
+def _keep_engines(old: Path, new: Path) -> None:
+    """Copies the engines of an older bundle of the same network; their keys hide those that the new capacities do not fit."""
+    engines, onnx = old / ENGINES, old / DENSE_ONNX
+    if engines.is_dir() and onnx.is_file() and sha256_file(onnx) == sha256_file(new / DENSE_ONNX):
+        shutil.copytree(engines, new / ENGINES)
 
 
 def _refuse_foreign(out: Path) -> None:

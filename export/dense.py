@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 
 from export.onnx_graph import FLOAT, INT32, Graph
-from export.program import FEATURES, UNIT_FEATURES, Convolution, Program
+from export.program import Convolution, Program
 from export.row_steps import emit_affine, emit_row_step
+from relidar.executor import FEATURES, UNIT_FEATURES
 
 
 def dense_onnx(program: Program) -> onnx.ModelProto:

@@ -1,6 +1,6 @@
 """Do all forms of a student give the same answer? Compares them on the bundle's golden scan and fails where they do not.
 
-  python -m export.parity runs/demo/bundle --checkpoint runs/demo/student.pt --out runs/demo/parity.json
+  python -m export.parity runs/demo/bundle --checkpoint runs/demo/train/student.pt --out runs/demo/parity.json
 
 The reference is PyTorch running the checkpoint; without --checkpoint it is the golden features that PyTorch left in the bundle,
 and PyTorch is not needed. The exit code is 1 where a unit feature differs by more than the bundle's tolerance.

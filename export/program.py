@@ -12,12 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.sparse_conv import SparseConv
-from distill.student import ConvBlock, ResidualBlock, Stage, Student
-
-FEATURES = "features"
-"""The program's input, (V_0, C_in)."""
-UNIT_FEATURES = "unit_features"
-"""The program's output, (V_0, D) unit rows."""
+from distill.student import LEVELS, ConvBlock, ResidualBlock, Stage, Student
+from relidar.executor import FEATURES, UNIT_FEATURES
 
 Weights = NDArray[np.float32]
 
@@ -106,8 +102,7 @@ class Program:
 def lower(student: Student) -> Program:
     """Reads the student's layers into a program; running statistics are folded, so the student counts as in eval mode."""
     steps = tuple(_Lowering().student(student))
-    levels = len(student.down) + 1
-    return Program(steps, student.in_channels, student.feature_width, levels)
+    return Program(steps, student.in_channels, student.feature_width, LEVELS)
 
 
 class _Lowering:

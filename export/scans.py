@@ -8,7 +8,7 @@ import numpy as np
 from distill.config import TrainConfig
 from distill.nuscenes_frames import read_cloud, read_keyframes
 from distill.scan_folder import read_scan
-from export.assemble import Cloud
+from export.assemble import RawScan
 from relidar import config_file
 from relidar.errors import ConfigError, DatasetError
 
@@ -18,7 +18,7 @@ SCANS = 64
 """Taken evenly from all there are; enough for a percentile, few enough for seconds."""
 
 
-def scans_of_run(checkpoint: Path) -> list[Cloud]:
+def scans_of_run(checkpoint: Path) -> list[RawScan]:
     """Validation scans of the dataset that the run beside `checkpoint` was trained on.
 
     Raises:
@@ -33,7 +33,7 @@ def scans_of_run(checkpoint: Path) -> list[Cloud]:
     return [_read(frame.cloud) for frame in _evenly(frames)]
 
 
-def scans_of_folder(folder: Path) -> list[Cloud]:
+def scans_of_folder(folder: Path) -> list[RawScan]:
     """Scans of a folder of nuScenes .pcd.bin files or labelled .npz scans, as deep as they lie; raises DatasetError."""
     paths = sorted(folder.rglob("*.pcd.bin")) or sorted(folder.rglob("*.npz"))
     if not paths:
@@ -45,8 +45,8 @@ def _evenly(items: list[T]) -> list[T]:
     return [items[index] for index in np.linspace(0, len(items) - 1, min(SCANS, len(items))).astype(int)]
 
 
-def _read(path: Path) -> Cloud:
+def _read(path: Path) -> RawScan:
     if path.suffix == ".npz":
         scan = read_scan(path)
-        return Cloud(np.ascontiguousarray(scan.xyz_m), np.ascontiguousarray(scan.intensity))
-    return Cloud(*read_cloud(path))
+        return RawScan(np.ascontiguousarray(scan.xyz_m), np.ascontiguousarray(scan.intensity))
+    return RawScan(*read_cloud(path))

@@ -1,6 +1,6 @@
 """Checkpoint -> bundle -> TensorRT engine.
 
-  python -m export.trt runs/demo/student.pt --out runs/demo/bundle
+  python -m export.trt runs/demo/train/student.pt --out runs/demo/bundle
   python -m export.trt runs/demo/bundle --target sm86 --target sm89
 
 From a checkpoint it writes the bundle first; golden scan and capacities come from the run's validation scans, or from --scans.

@@ -13,7 +13,7 @@ import distill.torchvision_operators  # noqa: F401, before anything that imports
 # isort: split
 from distill.checkpoint import StudentCheckpoint
 from distill.student import Student, StudentConfig
-from export.assemble import Cloud, write_bundle
+from export.assemble import RawScan, write_bundle
 from relidar.bundle import TrainingFacts
 from relidar.prompts import ClassPrompts, PromptSet
 from relidar.text_bank import TextBank
@@ -52,16 +52,16 @@ def tiny_checkpoint() -> StudentCheckpoint:
 
 
 @pytest.fixture(scope="session")
-def random_cloud() -> Callable[..., Cloud]:
+def random_cloud() -> Callable[..., RawScan]:
     """random_cloud(points, seed=0): points on a ground plane, two walls and in the air, as a LiDAR might see them."""
 
-    def make(points: int, seed: int = 0) -> Cloud:
+    def make(points: int, seed: int = 0) -> RawScan:
         random = np.random.default_rng(seed)
         xyz_m = random.uniform(-20, 20, (points, 3))
         surface = random.integers(0, 5, points)
         xyz_m[:, 2] = np.where(surface < 2, -1.8, random.uniform(-1.8, 3, points))
         xyz_m[:, 1] = np.where(surface == 2, 8.0, np.where(surface == 3, -8.0, xyz_m[:, 1]))
-        return Cloud(xyz_m.astype(np.float32), random.uniform(0, 255, points).astype(np.float32))
+        return RawScan(xyz_m.astype(np.float32), random.uniform(0, 255, points).astype(np.float32))
 
     return make
 
@@ -76,7 +76,7 @@ def relidar_data() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(
-    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., Cloud], tmp_path_factory: pytest.TempPathFactory
+    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A real bundle of `tiny_checkpoint`; read only."""
     path = tmp_path_factory.mktemp("bundle") / "tiny"

@@ -1,7 +1,7 @@
 """The `pixel_text` teacher: a small LSeg-style network that sees pixels only and answers in the space of the sentence encoder.
 
-It stands in for a camera foundation model where none can be downloaded. It was trained by `distill.teachers.train_pixel_text` on
-images of simulated streets, of other seeds than any dataset made from them.
+It stands in for a camera foundation model where none can be downloaded. `distill.teachers.train_pixel_text` trained it on
+labelled images of simulated streets, of other seeds than any dataset made from them.
 """
 
 import hashlib

@@ -76,4 +76,4 @@ def test_convolution_against_its_matrix_products(cells: np.ndarray) -> None:
                 y @ w.T
                 rows.T @ y
 
-    assert record("conv_floor", *alternate(ours, products), f"96 -> 96, {table.outputs} voxels, forward and backward") > 0.1
+    assert record("conv_floor", *alternate(ours, products), f"96 -> 96, {table.outputs} voxels, forward and backward") > 0.3

@@ -80,7 +80,7 @@ def test_refusals(street: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no CAM_TOP"):
         read_keyframes(NuScenesConfig(root=str(street), splits="file", cameras=("CAM_TOP",)), "train")
     (copy / "v1.0-trainval/sample.json").write_text("[")
-    with pytest.raises(DatasetError, match="devkit cannot open"):
+    with pytest.raises(DatasetError, match="devkit cannot read"):
         read_keyframes(NuScenesConfig(root=str(copy), splits="file"), "train")
 
 

@@ -63,6 +63,24 @@ def test_nothing_whole_is_computed_again_and_damage_is_mended(config: TrainConfi
     assert [file.suffix for file in cache.folder.iterdir()] == [".safetensors"] * 2
 
 
+def test_a_keyframe_that_was_made_anew_is_viewed_anew(config: TrainConfig) -> None:
+    cache = open_cache(config, make_teacher(config.teacher).fingerprint)
+    frame = read_keyframes(config.data, "train")[0]
+    cloud, image = frame.cloud.read_bytes(), frame.views[2].image.read_bytes()
+    try:
+        frame.cloud.write_bytes(cloud[:-20])
+        assert not cache.has(frame)
+        with pytest.raises(DatasetError, match="made from another cloud"):
+            cache.read(frame)
+        frame.cloud.write_bytes(cloud)
+        frame.views[2].image.write_bytes(frame.views[3].image.read_bytes())
+        assert not cache.has(frame)
+    finally:
+        frame.cloud.write_bytes(cloud)
+        frame.views[2].image.write_bytes(image)
+    assert cache.has(frame)
+
+
 def test_other_superpixels_are_another_cache(config: TrainConfig) -> None:
     other = config.model_copy(update={"superpixels": SuperpixelConfig(segments=61, sigma_px=0.5)})
     assert open_cache(config, "a").folder != open_cache(other, "a").folder

@@ -1,6 +1,7 @@
 """The trainer as a user runs it: it learns, resumes to the very same weights, and refuses what it cannot use."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from distill.cache import fill_cache
 from distill.checkpoint import load_student
 from distill.config import TrainConfig
 from distill.train import LAST, STUDENT, train
 from relidar.config_file import load, validate
-from relidar.errors import ConfigError, DatasetError
+from relidar.errors import CheckpointError, ConfigError, DatasetError
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +50,22 @@ def test_a_resumed_run_ends_with_the_weights_of_a_straight_run(config_values: di
     expected, found = load_student(straight).student.state_dict(), load_student(resumed).student.state_dict()
     for name, tensor in expected.items():
         assert torch.equal(tensor, found[name]), name
+
+
+def test_a_cut_checkpoint_is_refused(config_values: dict, tmp_path: Path) -> None:
+    (tmp_path / LAST).write_bytes(b"PK cut short")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: not readable as a checkpoint"):
+        train(with_values(config_values, run=str(tmp_path)))
+
+
+def test_an_error_in_a_worker_process_is_told_plainly(config_values: dict, tmp_path: Path) -> None:
+    street = tmp_path / "street"
+    shutil.copytree(config_values["data"]["root"], street)
+    values = config_values | {"data": {"root": str(street), "splits": "file"}, "cache": str(tmp_path / "cache")}
+    for image in (street / "samples/CAM_BACK").glob("*.jpg"):
+        image.write_bytes(image.read_bytes()[:300])
+    with pytest.raises(DatasetError, match=r"^[^\n]*\.jpg: image cannot be read[^\n]*$"):
+        fill_cache(validate(values, TrainConfig, "test"), workers=1)
 
 
 @pytest.mark.parametrize("loss", ["relational", "contrastive", "similarity"])

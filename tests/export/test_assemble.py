@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distill.checkpoint import StudentCheckpoint
-from export.assemble import Cloud, capacities, write_bundle
+from export.assemble import RawScan, capacities, write_bundle
 from relidar.bundle import open_bundle
 from relidar.errors import BundleError, CloudError, ConfigError
 from relidar.executor import self_test
@@ -25,7 +25,7 @@ def test_bundle_opens_and_reproduces_its_golden_scan(tiny_bundle: Path) -> None:
 
 
 def test_the_same_checkpoint_gives_the_same_networks(
-    tiny_checkpoint: StudentCheckpoint, tiny_bundle: Path, random_cloud: Callable[..., Cloud], tmp_path: Path
+    tiny_checkpoint: StudentCheckpoint, tiny_bundle: Path, random_cloud: Callable[..., RawScan], tmp_path: Path
 ) -> None:
     write_bundle(tiny_checkpoint, [random_cloud(300)], tmp_path / "b")
     again, first = open_bundle(tmp_path / "b").manifest.sha256, open_bundle(tiny_bundle).manifest.sha256
@@ -35,7 +35,7 @@ def test_the_same_checkpoint_gives_the_same_networks(
 
 
 def test_a_failure_in_the_middle_leaves_the_old_bundle(
-    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., Cloud], tmp_path: Path
+    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan], tmp_path: Path
 ) -> None:
     out = tmp_path / "b"
     write_bundle(tiny_checkpoint, [random_cloud(300)], out)
@@ -51,7 +51,7 @@ def test_a_failure_in_the_middle_leaves_the_old_bundle(
 
 
 def test_an_older_bundle_is_replaced_whole(
-    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., Cloud], tmp_path: Path
+    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan], tmp_path: Path
 ) -> None:
     out = tmp_path / "b"
     write_bundle(tiny_checkpoint, [random_cloud(300)], out)
@@ -62,7 +62,7 @@ def test_an_older_bundle_is_replaced_whole(
 
 
 def test_a_folder_of_something_else_is_not_replaced(
-    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., Cloud], tmp_path: Path
+    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan], tmp_path: Path
 ) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"x")
@@ -77,11 +77,11 @@ def test_a_bundle_needs_a_scan_with_voxels(tiny_checkpoint: StudentCheckpoint, t
     with pytest.raises(CloudError, match="no scans"):
         write_bundle(tiny_checkpoint, [], tmp_path / "b")
     with pytest.raises(CloudError, match="no point in range"):
-        write_bundle(tiny_checkpoint, [Cloud(np.full((5, 3), np.nan, np.float32), np.zeros(5, np.float32))], tmp_path / "b")
+        write_bundle(tiny_checkpoint, [RawScan(np.full((5, 3), np.nan, np.float32), np.zeros(5, np.float32))], tmp_path / "b")
 
 
 def test_text_that_does_not_fit_the_classes_is_refused_before_anything_is_written(
-    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., Cloud], tmp_path: Path
+    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan], tmp_path: Path
 ) -> None:
     narrow = replace(tiny_checkpoint.text, embeddings=np.eye(16, dtype=np.float32))
     for text in (narrow, replace(tiny_checkpoint.text, prompts=tuple(f"{i}" for i in range(16)))):

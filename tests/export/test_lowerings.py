@@ -9,7 +9,7 @@ import pytest
 
 from distill.checkpoint import StudentCheckpoint
 from distill.torch_executor import TorchExecutor
-from export.assemble import Cloud
+from export.assemble import RawScan
 from export.onnx_graph import OPSET
 from relidar.bundle import DENSE_ONNX, PAIRS_ONNX, Bundle, open_bundle
 from relidar.executor import Executor
@@ -30,7 +30,7 @@ def executor(request: pytest.FixtureRequest, bundle: Bundle) -> Executor:
     return DenseExecutor(bundle, "cpu", threads=2) if request.param == "dense" else PairsExecutor(bundle, threads=2)
 
 
-def difference_to_torch(executor: Executor, checkpoint: StudentCheckpoint, cloud: Cloud) -> float:
+def difference_to_torch(executor: Executor, checkpoint: StudentCheckpoint, cloud: RawScan) -> float:
     voxels = voxelise(cloud.xyz_m, cloud.intensity, checkpoint.preprocessing)
     rulebook = build_rulebook(voxels.coordinates, 5)
     expected = TorchExecutor(checkpoint.student)(voxels.features, rulebook)
@@ -42,7 +42,7 @@ def difference_to_torch(executor: Executor, checkpoint: StudentCheckpoint, cloud
 
 @pytest.mark.parametrize("points", [1, 2, 7, 300, 20_000])
 def test_agrees_with_torch_on_clouds_of_any_size(
-    executor: Executor, points: int, tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., Cloud]
+    executor: Executor, points: int, tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan]
 ) -> None:
     assert difference_to_torch(executor, tiny_checkpoint, random_cloud(points, seed=points)) < TOLERANCE
 
@@ -52,11 +52,11 @@ def test_agrees_with_torch_on_a_real_scan(
     executor: Executor, name: str, tiny_checkpoint: StudentCheckpoint, relidar_data: Path
 ) -> None:
     points = np.load(relidar_data / name, allow_pickle=False)["points"]
-    assert difference_to_torch(executor, tiny_checkpoint, Cloud(points[:, :3], points[:, 3])) < TOLERANCE
+    assert difference_to_torch(executor, tiny_checkpoint, RawScan(points[:, :3], points[:, 3])) < TOLERANCE
 
 
 def test_the_same_scan_gives_the_same_bits(
-    executor: Executor, tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., Cloud]
+    executor: Executor, tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan]
 ) -> None:
     cloud = random_cloud(8000)
     voxels = voxelise(cloud.xyz_m, cloud.intensity, tiny_checkpoint.preprocessing)

@@ -7,8 +7,8 @@ import torch
 from distill.checkpoint import StudentCheckpoint
 from distill.student import Architecture, Student, StudentConfig
 from distill.torch_executor import TorchExecutor
-from export.assemble import Cloud
-from export.program import UNIT_FEATURES, Add, Concat, Convolution, Linear, Normalise, Program, Relu, lower
+from export.assemble import RawScan
+from export.program import Add, Concat, Convolution, Linear, Normalise, Program, Relu, lower
 from relidar.rulebook import Rulebook, build_rulebook
 from relidar.voxels import voxelise
 
@@ -16,7 +16,7 @@ from relidar.voxels import voxelise
 def interpret(program: Program, features: np.ndarray, rulebook: Rulebook) -> np.ndarray:
     """What the steps mean, in float64 and without any trick."""
     tables = rulebook.tables()
-    values = {"features": features.astype(np.float64)}
+    values = {FEATURES: features.astype(np.float64)}
     for step in program.steps:
         match step:
             case Convolution(output, x, table, weight, bias):
@@ -37,7 +37,7 @@ def interpret(program: Program, features: np.ndarray, rulebook: Rulebook) -> np.
 
 @pytest.mark.parametrize("architecture", ["minkunet14", "minkunet18", "minkunet34"])
 def test_program_means_what_the_student_computes(
-    architecture: Architecture, random_cloud: Callable[..., Cloud], tiny_checkpoint: StudentCheckpoint
+    architecture: Architecture, random_cloud: Callable[..., RawScan], tiny_checkpoint: StudentCheckpoint
 ) -> None:
     torch.manual_seed(1)
     student = Student(StudentConfig(architecture=architecture, width=0.25), in_channels=1, feature_width=12)
@@ -54,7 +54,7 @@ def test_program_means_what_the_student_computes(
 
 
 def test_every_value_is_written_once_before_it_is_read(tiny_checkpoint: StudentCheckpoint) -> None:
-    known = {"features"}
+    known = {FEATURES}
     for step in lower(tiny_checkpoint.student).steps:
         read = {getattr(step, field) for field in ("input", "left", "right") if hasattr(step, field)}
         assert read <= known

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from distill.checkpoint import StudentCheckpoint, save_student
-from export.assemble import Cloud
+from export.assemble import RawScan
 from export.scans import SCANS, scans_of_folder, scans_of_run
 from export.trt import write_bundle_of
 from relidar.bundle import open_bundle
@@ -33,7 +33,7 @@ def scans(tmp_path: Path, random_cloud: object) -> Path:
     folder = tmp_path / "scans"
     folder.mkdir()
     for seed in range(3):
-        cloud: Cloud = random_cloud(500 + 100 * seed, seed)  # type: ignore[operator]
+        cloud: RawScan = random_cloud(500 + 100 * seed, seed)  # type: ignore[operator]
         points = np.column_stack([cloud.xyz_m, cloud.intensity])
         np.savez(folder / f"{seed}.npz", points=points, label=np.zeros(len(points), np.uint8))
     return folder
@@ -100,7 +100,7 @@ def test_many_scans_are_taken_evenly(tmp_path: Path) -> None:
 def test_help_shows_an_example() -> None:
     done = run("--help")
     assert done.returncode == 0
-    assert "python -m export.trt runs/demo/student.pt" in done.stdout
+    assert "python -m export.trt runs/demo/train/student.pt" in done.stdout
 
 
 def test_scans_come_from_the_dataset_of_the_run(relidar_data: Path, tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_malformed_clouds_are_counted_by_cause_empty_ones_answered_and_the_node_
     assert (full.header.stamp.sec, full.width) == (6, 500)
 
     listener.wait(lambda: int(listener.counters["received"]) == before["received"] + 5)
-    listener.wait(lambda: listener.counters["waiting"] == "0" and listener.level == b"\x00")
+    listener.wait(lambda: listener.counters["pending"] == "0" and listener.level == b"\x00")
     counters = {key: int(value) for key, value in listener.counters.items() if value.isdigit()}
     assert counters["received"] == sum(counters[part] for part in ("answered", "dropped", "malformed", "failed"))
     assert counters["answered"] == before["answered"] + 2

@@ -12,7 +12,8 @@ setup(
     packages=[NAME],
     package_data={NAME: ["py.typed", "*.xml"]},
     python_requires=">=3.10",
-    # From PyPI rather than ROS: onnxruntime, numba, safetensors and rosbags have no ROS package. See README.md, "Install".
+    # The rest comes from ROS (package.xml) and PyPI (README.md, "Install and run"): onnxruntime, numba, safetensors and rosbags
+    # have no ROS package, and the pydantic of Jazzy is version 1.
     install_requires=["setuptools"],
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

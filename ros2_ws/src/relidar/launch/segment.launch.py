@@ -6,8 +6,8 @@ ros2 launch relidar segment.launch.py bundle:=/opt/bundles/street input:=/lidar/
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -16,7 +16,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 SHARE = Path(get_package_share_directory("relidar"))
 
 ARGUMENTS = (
-    DeclareLaunchArgument("bundle", description="Folder that `python -m export.trt` wrote."),
+    DeclareLaunchArgument(
+        "bundle", default_value="", description="Folder that `python -m export.trt` wrote; empty: as params_file says."
+    ),
     DeclareLaunchArgument("input", default_value="/points", description="PointCloud2 topic of the LiDAR."),
     DeclareLaunchArgument(
         "output",
@@ -27,14 +29,14 @@ ARGUMENTS = (
     DeclareLaunchArgument("name", default_value="segment_node", description="Name of the node."),
     DeclareLaunchArgument(
         "backend",
-        default_value="auto",
-        choices=["auto", "tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "onnxruntime-cpu"],
-        description="What runs the student; auto takes the fastest that reproduces the bundle's golden scan.",
+        default_value="",
+        choices=["", "auto", "tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "onnxruntime-cpu"],
+        description="What runs the student; auto takes the fastest that is right; empty: as params_file says.",
     ),
     DeclareLaunchArgument(
         "params_file",
         default_value=str(SHARE / "config" / "segment.yaml"),
-        description="YAML with parameters of the node; bundle, backend and use_sim_time given here go before it.",
+        description="YAML with parameters of the node; use_sim_time goes before it, as do bundle and backend unless empty.",
     ),
     DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock (a bag is played)."),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
@@ -42,8 +44,9 @@ ARGUMENTS = (
 )
 
 
-def generate_launch_description() -> LaunchDescription:
-    """The arguments, the node and RViz."""
+def segment_node(context: LaunchContext) -> list[Node]:
+    """The node. What is empty on the command line is not passed, since it would go before the parameter file."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in ("bundle", "backend")}
     node = Node(
         package="relidar",
         executable="segment_node",
@@ -52,8 +55,7 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[
             LaunchConfiguration("params_file"),
             {
-                "bundle": ParameterValue(LaunchConfiguration("bundle"), value_type=str),
-                "backend": ParameterValue(LaunchConfiguration("backend"), value_type=str),
+                **{name: ParameterValue(value, value_type=str) for name, value in given.items() if value},
                 "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
             },
         ],
@@ -64,6 +66,11 @@ def generate_launch_description() -> LaunchDescription:
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )
+    return [node]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, the node and RViz."""
     rviz = Node(
         package="rviz2",
         executable="rviz2",
@@ -72,4 +79,4 @@ def generate_launch_description() -> LaunchDescription:
         condition=IfCondition(LaunchConfiguration("rviz")),
         output="screen",
     )
-    return LaunchDescription([*ARGUMENTS, node, rviz])
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=segment_node), rviz])

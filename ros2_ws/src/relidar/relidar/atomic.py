@@ -28,7 +28,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path`; it replaces `path` unless the block raises."""
+    """Yields an empty folder beside `path`; it replaces `path`, unless the block raises or the folder cannot be put there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -37,7 +37,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             retired = temporary.with_name(temporary.name + ".old")
             path.rename(retired)
-            temporary.rename(path)
+            try:
+                temporary.rename(path)
+            except BaseException:
+                retired.rename(path)
+                raise
             shutil.rmtree(retired)
         else:
             temporary.rename(path)

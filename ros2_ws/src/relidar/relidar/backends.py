@@ -56,6 +56,7 @@ def open_executor(bundle: Bundle, backend: str = "auto", threads: int = 0) -> Pr
         threads: of one operator on the CPU; 0 = one a core.
 
     Raises:
+        BundleError: the golden scan cannot be used.
         BackendError: no such backend, or it cannot run here, or it fails the golden scan.
     """
     if backend not in BACKENDS:

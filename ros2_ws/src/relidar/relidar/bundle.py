@@ -118,14 +118,19 @@ class Bundle:
             # Opened here, since np.load leaves a cut file open.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 golden = Golden(arrays["xyz_m"], arrays["intensity"], arrays["features"])
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path}: not a golden scan ({error}); export the bundle again.") from error
         width = self.manifest.student.feature_width
-        if golden.xyz_m.shape != (len(golden.intensity), 3) or golden.features.shape[1:] != (width,):
+        named = {"points": golden.xyz_m, "intensity": golden.intensity, "features": golden.features}
+        points, voxels = golden.intensity.size, golden.features.size // width
+        shapes = {"points": (points, 3), "intensity": (points,), "features": (max(voxels, 1), width)}
+        if any(array.shape != shapes[name] or array.dtype != np.float32 for name, array in named.items()):
+            found = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in named.items())
             raise BundleError(
-                f"{path}: points {golden.xyz_m.shape}, intensity {golden.intensity.shape}, features {golden.features.shape}; "
-                f"expected (N, 3), (N,), (V, {width}). Export the bundle again."
+                f"{path}: {found}; expected (N, 3), (N,) and (V, {width}), V at least 1, all float32. Export the bundle again."
             )
+        if not np.isfinite(golden.features).all():
+            raise BundleError(f"{path}: features that are not finite, so nothing can reproduce them. Export the bundle again.")
         return golden
 
 

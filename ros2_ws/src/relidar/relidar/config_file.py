@@ -44,7 +44,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    # PyYAML leaves impossible dates as ValueError (of which UnicodeDecodeError is one) and too deep nesting as RecursionError.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}. Mend the file.") from error
     if content is None:
         return {}
@@ -60,7 +61,7 @@ def validate(content: Mapping[str, Any], model: type[M], where: str) -> M:
         return model.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(dict(e), model, where) for e in error.errors())) from None
-    except TypeError as error:  # YAML dates and the like have no JSON form
+    except (TypeError, ValueError, RecursionError) as error:  # dates and the like, cycles, too deep: they have no JSON form
         raise ConfigError(f"{where}: {error}; only strings, numbers, booleans, lists and mappings are understood.") from None
 
 
@@ -95,6 +96,8 @@ def _explain(error: Mapping[str, Any], model: type[BaseModel], where: str) -> st
         near = difflib.get_close_matches(location[-1], names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "remove it."
         return f"{where}: unknown key {key!r}; {hint}"
+    if error["type"] == "missing":
+        return f"{where}: key {key!r} is missing; add it."
     found = json.dumps(error["input"])
     shown = found if len(found) <= 80 else found[:77] + "..."
     return f"{where}: {key} is {shown}: {error['msg'][0].lower()}{error['msg'][1:]}."

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from relidar.atomic import atomic_file, write_text
 from relidar.bundle import DENSE_ONNX, ENGINES, Bundle, Manifest, sha256_file
 from relidar.config_file import Model
+from relidar.executor import FEATURES
 from relidar.rulebook import STRIDED_OFFSETS, SUBMANIFOLD_OFFSETS
 
 Runtime = Literal["tensorrt", "tensorrt-rtx"]
@@ -56,7 +57,7 @@ class SideCar(Model):
 def input_shapes(manifest: Manifest) -> dict[str, InputShapes]:
     """The optimisation profile: every input of the dense graph over the bundle's level capacities."""
     levels = manifest.student.levels
-    columns = {"features": (0, len(manifest.preprocessing.features))}
+    columns = {FEATURES: (0, len(manifest.preprocessing.features))}
     columns |= {f"submanifold_{level}": (level, SUBMANIFOLD_OFFSETS) for level in range(levels)}
     for level in range(levels - 1):
         columns |= {f"down_{level}": (level + 1, STRIDED_OFFSETS), f"up_{level}": (level, STRIDED_OFFSETS)}

@@ -33,5 +33,9 @@ class CheckpointError(RelidarError):
     """A training checkpoint or weights file that does not fit the configuration."""
 
 
+class TrainingError(RelidarError):
+    """A training run that cannot go on."""
+
+
 class TextError(RelidarError):
     """A prompt or text encoder that is not available."""

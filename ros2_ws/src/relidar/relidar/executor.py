@@ -6,9 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relidar.bundle import Bundle
-from relidar.errors import BackendError
+from relidar.errors import BackendError, BundleError
 from relidar.rulebook import Rulebook, build_rulebook
 from relidar.voxels import voxelise
+
+FEATURES = "features"
+"""Name of the networks' input tensor, (V, C_in)."""
+UNIT_FEATURES = "unit_features"
+"""Name of the networks' output tensor, (V, D) unit rows."""
 
 
 class Executor(Protocol):
@@ -28,10 +33,13 @@ def self_test(executor: Executor, bundle: Bundle) -> float:
     """Runs the golden scan; returns the largest difference to the reference's features.
 
     Raises:
+        BundleError: the golden scan does not fit, or has no point in range.
         BackendError: the difference exceeds the bundle's tolerance, so this backend's answers cannot be trusted.
     """
     golden = bundle.golden()
     voxels = voxelise(golden.xyz_m, golden.intensity, bundle.manifest.preprocessing)
+    if not len(voxels.coordinates):
+        raise BundleError(f"{bundle.path}: the golden scan has no point in the bundle's range; export the bundle again.")
     rulebook = build_rulebook(voxels.coordinates, bundle.manifest.student.levels)
     answer = executor(voxels.features, rulebook)
     if answer.shape != golden.features.shape:

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from relidar.bundle import DENSE_ONNX, PAIRS_ONNX, Bundle
 from relidar.errors import BackendError
+from relidar.executor import FEATURES, UNIT_FEATURES
 from relidar.rulebook import Rulebook
-
-OUTPUT = "unit_features"
 
 
 class PairsExecutor:
@@ -33,7 +32,7 @@ class PairsExecutor:
 
     def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
         """(V, C_in) -> (V, D) unit rows."""
-        inputs: dict[str, Any] = {"features": features, "voxels": np.array(rulebook.voxels, np.int64)}
+        inputs: dict[str, Any] = {FEATURES: features, "voxels": np.array(rulebook.voxels, np.int64)}
         for table in self._tables:
             pairs = rulebook.pairs[table]
             inputs[f"{table}_source"] = pairs.source
@@ -60,12 +59,12 @@ class DenseExecutor:
         provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
         # TF32 rounds to 10 bits of mantissa: faster, but no longer the reference's answer.
         self._session = _session(bundle.path / DENSE_ONNX, provider, threads, {"use_tf32": "0"} if device == "cuda" else {})
-        self._tables = [i.name for i in self._session.get_inputs() if i.name != "features"]
+        self._tables = [i.name for i in self._session.get_inputs() if i.name != FEATURES]
 
     def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
         """(V, C_in) -> (V, D) unit rows."""
         tables = rulebook.tables()
-        return _run(self._session, {"features": features, **{name: tables[name] for name in self._tables}}, self.name)
+        return _run(self._session, {FEATURES: features, **{name: tables[name] for name in self._tables}}, self.name)
 
 
 def _session(
@@ -97,7 +96,7 @@ def _session(
 
 def _run(session: onnxruntime.InferenceSession, inputs: dict[str, Any], name: str) -> NDArray[np.float32]:
     try:
-        (output,) = session.run([OUTPUT], inputs)
+        (output,) = session.run([UNIT_FEATURES], inputs)
     except Exception as error:  # as above
         raise BackendError(f"{name}: the scan failed ({error}); use another backend and report this one.") from error
     answer: NDArray[np.float32] = output

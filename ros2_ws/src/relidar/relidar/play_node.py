@@ -4,7 +4,7 @@ Every cloud gets a fresh stamp. An answer must carry a stamp that was sent, come
 the node dropped because a newer one came are no fault; they are counted as the node reports them. Unless the environment says
 otherwise, Fast DDS gets enough shared memory for large clouds (fast_dds_large_clouds.xml).
 
-    python -m relidar.play_node runs/demo/street/bag --rate 2 --out runs/demo/live.json
+    python -m relidar.play_node runs/demo/street/street.mcap --rate 2 --out runs/demo/live.json
 """
 
 import itertools
@@ -46,7 +46,7 @@ class PlayNode(Node):  # type: ignore[misc]  # rclpy has no types
         super().__init__("play_node")
         self.check = AnswerCheck()
         self.counters: dict[str, int] | None = None
-        self._target = target
+        self.target = target
         self._clouds = self.create_publisher(PointCloud2, f"{target}/input/pointcloud", 5)
         self.create_subscription(PointCloud2, f"{target}/output/segmentation", self._receive, QoSProfile(depth=100))
         self.create_subscription(DiagnosticArray, "/diagnostics", self._note, 10)
@@ -55,7 +55,7 @@ class PlayNode(Node):  # type: ignore[misc]  # rclpy has no types
     def is_connected(self) -> bool:
         """Whether the node listens, can be heard, and has told its counters."""
         listens = self._clouds.get_subscription_count() > 0
-        return listens and self.counters is not None and self.count_publishers(f"{self._target}/output/segmentation") > 0
+        return listens and self.counters is not None and self.count_publishers(f"{self.target}/output/segmentation") > 0
 
     def send(self, scan: RecordedCloud) -> None:
         """Publishes one cloud with the present time as its stamp."""
@@ -83,7 +83,7 @@ class PlayNode(Node):  # type: ignore[misc]  # rclpy has no types
 
     def _note(self, array: DiagnosticArray) -> None:
         for status in array.status:
-            if status.name == f"{self._target.lstrip('/')}: segmentation":
+            if status.name == f"{self.target.lstrip('/')}: segmentation":
                 values = {pair.key: pair.value for pair in status.values}
                 self.counters = {name: int(values[name]) for name in COUNTERS}
 
@@ -96,7 +96,7 @@ def play(node: PlayNode, bag: CloudBag, count: int, rate_hz: float, discovery_ti
     """
     if not _wait(lambda: node.is_connected, discovery_timeout_s):
         raise RelidarError(
-            f"no node answers to {node._target} within {discovery_timeout_s:g} s; start it, name it with --node, and use the "
+            f"no node answers to {node.target} within {discovery_timeout_s:g} s; start it, name it with --node, and use the "
             "same ROS_DOMAIN_ID."
         )
     before = dict(node.counters or {})

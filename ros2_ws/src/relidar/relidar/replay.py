@@ -1,7 +1,7 @@
 """Evaluates a bag without ROS: labels every cloud as the node would, and reports latency, and mIoU where the bag has the truth.
 
     python -m relidar.replay drive.mcap --bundle runs/demo/bundle --out runs/replay
-    python -m relidar.replay runs/demo/street/bag --bundle runs/demo/bundle --out runs/replay \\
+    python -m relidar.replay runs/demo/street/street.mcap --bundle runs/demo/bundle --out runs/replay \\
         --truth-field category --truth-map configs/label_maps/nuscenes32.yaml
 
 Writes OUT/report.json. Latency is the time to decode, label and encode one cloud; the first, which warms up, stands apart. A

@@ -10,11 +10,14 @@ WINDOW = 1000
 
 
 class ScanCounts:
-    """received = answered + dropped + malformed + failed + waiting, read as one. Safe to use from several threads."""
+    """received = answered + dropped + malformed + failed + pending, read as one. Safe to use from several threads.
+
+    Pending are the scan in work and the one that waits; they are counted up and down, not worked out from the rest.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._received = self._answered = self._empty = self._dropped = 0
+        self._received = self._answered = self._empty = self._dropped = self._pending = 0
         self._malformed: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._processing_ms: deque[float] = deque(maxlen=WINDOW)
@@ -24,26 +27,31 @@ class ScanCounts:
         """A scan came in."""
         with self._lock:
             self._received += 1
+            self._pending += 1
 
     def drop(self) -> None:
         """A waiting scan gave way to a newer one."""
         with self._lock:
             self._dropped += 1
+            self._pending -= 1
 
     def malform(self, cause: str) -> None:
         """A scan could not be decoded."""
         with self._lock:
             self._malformed[cause] += 1
+            self._pending -= 1
 
     def fail(self, cause: str) -> None:
         """A well-formed scan could not be answered."""
         with self._lock:
             self._failed[cause] += 1
+            self._pending -= 1
 
     def answer(self, points: int, processing_ms: float, latency_ms: float) -> None:
         """A scan was answered: time since work on it began, and since its stamp."""
         with self._lock:
             self._answered += 1
+            self._pending -= 1
             self._empty += points == 0
             if points:
                 self._processing_ms.append(processing_ms)
@@ -58,14 +66,13 @@ class ScanCounts:
     def snapshot(self) -> dict[str, int | float | None]:
         """All counters and percentiles by name; `empty` is part of `answered`, `malformed.CAUSE` of `malformed`."""
         with self._lock:
-            malformed, failed = self._malformed.total(), self._failed.total()
             values: dict[str, int | float | None] = {
                 "received": self._received,
                 "answered": self._answered,
                 "dropped": self._dropped,
-                "malformed": malformed,
-                "failed": failed,
-                "waiting": self._received - self._answered - self._dropped - malformed - failed,
+                "malformed": self._malformed.total(),
+                "failed": self._failed.total(),
+                "pending": self._pending,
                 "empty": self._empty,
             }
             for name, causes in (("malformed", self._malformed), ("failed", self._failed)):

@@ -13,11 +13,10 @@ from relidar.bundle import Bundle
 from relidar.cuda_device import DeviceBuffer, Stream, target_of_device
 from relidar.engine_cache import Runtime, engine_key, plan_fault, plan_path
 from relidar.errors import BackendError
+from relidar.executor import FEATURES, UNIT_FEATURES
 from relidar.rulebook import Rulebook
 
 MODULES: dict[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-FEATURES = "features"
-OUTPUT = "unit_features"
 
 
 def import_runtime(runtime: Runtime) -> Any:
@@ -50,7 +49,7 @@ class EngineExecutor:
         self._width = bundle.manifest.student.feature_width
         self._stream = Stream()
         self._buffers = {name: DeviceBuffer(4 * rows * width) for name, (rows, width) in self._capacity.items()}
-        self._buffers[OUTPUT] = DeviceBuffer(4 * self._capacity[FEATURES][0] * self._width)
+        self._buffers[UNIT_FEATURES] = DeviceBuffer(4 * self._capacity[FEATURES][0] * self._width)
         for name, buffer in self._buffers.items():
             self._context.set_tensor_address(name, buffer.address)
 
@@ -68,6 +67,6 @@ class EngineExecutor:
         answer = np.empty((len(features), self._width), np.float32)
         if not self._context.execute_async_v3(self._stream.handle):
             raise BackendError(f"{self.name}: the engine refused the scan; use another backend and report this one.")
-        self._buffers[OUTPUT].download(answer, self._stream)
+        self._buffers[UNIT_FEATURES].download(answer, self._stream)
         self._stream.wait()
         return answer

@@ -81,9 +81,10 @@ def voxelise(xyz_m: NDArray[np.float32], intensity: NDArray[np.float32] | None, 
         intensity: (N,) in [0, spec.intensity_max]; None counts as 0, as does a value that is not finite.
         spec: grid, features and range.
     """
-    points = np.ascontiguousarray(xyz_m, dtype=np.float32)
-    rho = np.hypot(points[:, 0], points[:, 1])
-    with np.errstate(invalid="ignore"):
+    # What overflows becomes infinite and so lies out of range, as does a NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        points = np.ascontiguousarray(xyz_m, dtype=np.float32)
+        rho = np.hypot(points[:, 0], points[:, 1])
         inside = (
             (rho >= spec.min_range_m)
             & (rho <= spec.max_range_m)

@@ -93,7 +93,7 @@ def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[RawScan], out: P
             sha256={name: sha256_file(folder / name) for name in REQUIRED},
         )
         write_manifest(folder, manifest)
-        open_bundle(folder)  # what the vehicle would refuse is not written
+        open_bundle(folder).golden()  # what the vehicle would refuse is not written
         _keep_engines(out, folder)
 
 

@@ -1,13 +1,15 @@
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from distill.checkpoint import StudentCheckpoint
 from export.assemble import RawScan, capacities, write_bundle
-from relidar.bundle import open_bundle
+from relidar.bundle import ENGINES, open_bundle
 from relidar.errors import BundleError, CloudError, ConfigError
 from relidar.executor import self_test
 from relidar.onnx_executor import PairsExecutor
@@ -59,6 +61,22 @@ def test_an_older_bundle_is_replaced_whole(
     write_bundle(tiny_checkpoint, [random_cloud(400)], out)
     assert not (out / "left over").exists()
     open_bundle(out)
+
+
+def test_engines_stay_where_the_network_is_the_same(
+    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan], tmp_path: Path
+) -> None:
+    out = tmp_path / "b"
+    write_bundle(tiny_checkpoint, [random_cloud(300)], out)
+    (out / ENGINES).mkdir()
+    (out / ENGINES / "key.plan").write_bytes(b"plan")
+    write_bundle(tiny_checkpoint, [random_cloud(400)], out)
+    assert contents(out / ENGINES) == {"key.plan": b"plan"}
+    student = copy.deepcopy(tiny_checkpoint.student)
+    with torch.no_grad():
+        student.head.bias[0] += 1
+    write_bundle(replace(tiny_checkpoint, student=student), [random_cloud(400)], out)
+    assert not (out / ENGINES).exists()
 
 
 def test_a_folder_of_something_else_is_not_replaced(

@@ -9,6 +9,7 @@ from distill.student import Architecture, Student, StudentConfig
 from distill.torch_executor import TorchExecutor
 from export.assemble import RawScan
 from export.program import Add, Concat, Convolution, Linear, Normalise, Program, Relu, lower
+from relidar.executor import FEATURES, UNIT_FEATURES
 from relidar.rulebook import Rulebook, build_rulebook
 from relidar.voxels import voxelise
 

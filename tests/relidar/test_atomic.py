@@ -59,6 +59,25 @@ def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
     assert names(tmp_path) == ["b"]
 
 
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "b"
+    path.mkdir()
+    (path / "old").touch()
+    rename = Path.rename
+
+    # Nothing real makes the second of two renames in one folder fail on demand.
+    def full(self: Path, target: Path) -> Path:
+        if target == path and not self.name.endswith(".old"):
+            raise OSError("no space")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="no space"), atomic_folder(path) as folder:
+        (folder / "new").touch()
+    assert names(path) == ["old"]
+    assert names(tmp_path) == ["b"]
+
+
 def test_text_is_utf8_whatever_the_locale(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "Straße")
     assert (tmp_path / "a").read_bytes() == "Straße".encode()

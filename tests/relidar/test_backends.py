@@ -7,9 +7,10 @@ import yaml
 
 from relidar.backends import BACKENDS, open_executor
 from relidar.bundle import GOLDEN, MANIFEST, Bundle, open_bundle, sha256_file
-from relidar.errors import BackendError
+from relidar.errors import BackendError, BundleError
 from relidar.executor import self_test
 from relidar.onnx_executor import PairsExecutor
+from relidar.rulebook import Rulebook
 
 
 def with_golden(tiny_bundle: Path, path: Path, change: float, rows: slice = slice(None)) -> Bundle:
@@ -47,13 +48,32 @@ def test_an_unknown_backend_is_told_the_known_ones(tiny_bundle: Path, name: str)
         open_executor(open_bundle(tiny_bundle), name)
 
 
-@pytest.mark.parametrize("change", [1e-2, np.nan])
-def test_a_backend_with_wrong_answers_is_refused(tiny_bundle: Path, tmp_path: Path, change: float) -> None:
-    bundle = with_golden(tiny_bundle, tmp_path / "b", change)
+def test_a_backend_with_wrong_answers_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = with_golden(tiny_bundle, tmp_path / "b", 1e-2)
     with pytest.raises(BackendError, match=r"differs from the golden features by .*, tolerance 1e-04"):
         open_executor(bundle, "onnxruntime-cpu")
     with pytest.raises(BackendError, match=r"no backend runs here:\n  tensorrt: .*(\n.*)*onnxruntime-cpu: .*differs"):
         open_executor(bundle)
+
+
+def test_an_answer_that_is_not_a_number_is_refused(tiny_bundle: Path) -> None:
+    bundle = open_bundle(tiny_bundle)
+
+    class Broken(PairsExecutor):
+        def __call__(self, features: np.ndarray, rulebook: Rulebook) -> np.ndarray:
+            return super().__call__(features, rulebook) * np.float32(np.nan)
+
+    with pytest.raises(BackendError, match="differs from the golden features by nan"):
+        self_test(Broken(bundle), bundle)
+
+
+@pytest.mark.parametrize("backend", ["auto", "onnxruntime-cpu"])
+def test_a_golden_scan_out_of_range_is_the_bundles_fault(tiny_bundle: Path, tmp_path: Path, backend: str) -> None:
+    bundle = with_golden(tiny_bundle, tmp_path / "b", 0.0)
+    golden = bundle.golden()
+    np.savez(bundle.path / GOLDEN, xyz_m=golden.xyz_m + 1000, intensity=golden.intensity, features=golden.features)
+    with pytest.raises(BundleError, match="no point in the bundle's range"):
+        open_executor(bundle, backend)
 
 
 def test_a_small_rounding_difference_passes(tiny_bundle: Path, tmp_path: Path) -> None:

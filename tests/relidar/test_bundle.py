@@ -127,7 +127,7 @@ def test_text_of_another_width(copy: Path) -> None:
     refused(copy, "20 wide", "32", "encoder")
 
 
-@pytest.mark.parametrize("fault", ["cut", "no features", "pickle", "shapes", "text"])
+@pytest.mark.parametrize("fault", ["cut", "no features", "pickle", "shapes", "text", "npy"])
 def test_a_golden_scan_that_is_none(copy: Path, fault: str) -> None:
     bundle: Bundle = open_bundle(copy)
     golden = bundle.golden()
@@ -140,7 +140,34 @@ def test_a_golden_scan_that_is_none(copy: Path, fault: str) -> None:
         np.savez(path, xyz_m=golden.xyz_m, intensity=golden.intensity, features=np.array([{}]))
     elif fault == "shapes":
         np.savez(path, xyz_m=golden.xyz_m[:-1], intensity=golden.intensity, features=golden.features)
+    elif fault == "npy":
+        with path.open("wb") as file:
+            np.save(file, golden.features)
     else:
         path.write_text("golden")
     with pytest.raises(BundleError, match=r"golden\.npz.*xport the bundle again"):
+        bundle.golden()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("xyz_m", lambda a: a.astype(np.float64)),
+        ("intensity", lambda a: a.astype(np.uint8)),
+        ("intensity", lambda a: a[:, None]),
+        ("intensity", lambda a: a[0]),
+        ("features", lambda a: a.astype(np.float16)),
+        ("features", lambda a: a[:0]),
+        ("features", lambda a: a[:, :-1]),
+        ("features", lambda a: a[0]),
+        ("features", lambda a: np.where(np.arange(a.size).reshape(a.shape) == 3, np.float32(np.nan), a)),
+        ("features", lambda a: a / np.float32(0)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:(divide by zero|invalid value):RuntimeWarning")
+def test_a_golden_scan_of_other_shapes_types_or_values(copy: Path, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    bundle = open_bundle(copy)
+    arrays = vars(bundle.golden())
+    np.savez(copy / GOLDEN, **{**arrays, name: change(arrays[name])})
+    with pytest.raises(BundleError, match=r"golden\.npz: .*Export the bundle again"):
         bundle.golden()

@@ -44,6 +44,9 @@ def test_a_file_holds_differences_only(tmp_path: Path) -> None:
         ("[1, 2]", "found a list at top level"),
         ("a: [", "not readable as YAML"),
         ("!!python/object/apply:os.getcwd []", "not readable as YAML"),
+        ("a: 2020-13-45", "not readable as YAML"),
+        ("[" * 5000, "not readable as YAML"),
+        ("sizes: &x [*x]", "only strings, numbers"),
     ],
 )
 def test_faults_name_file_key_and_cure(tmp_path: Path, text: str, message: str) -> None:
@@ -57,6 +60,20 @@ def test_faults_name_file_key_and_cure(tmp_path: Path, text: str, message: str) 
 def test_values_that_json_does_not_know_are_refused_in_words(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"c\.yaml"):
         loaded(tmp_path, text)
+
+
+def test_a_missing_key_is_named_without_its_section(tmp_path: Path) -> None:
+    class Inner(Model):
+        needed: int
+        given: str = ""
+
+    class Outer(Model):
+        inner: Inner
+
+    (tmp_path / "c.yaml").write_text("inner: {given: secret}")
+    with pytest.raises(ConfigError, match=r"c\.yaml: key 'inner\.needed' is missing; add it\.$") as caught:
+        load(tmp_path / "c.yaml", Outer)
+    assert "secret" not in str(caught.value)
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -53,7 +54,32 @@ def test_the_launch_file_offers_every_backend_and_describes_every_argument() -> 
     assert {"bundle", "input", "backend", "use_sim_time", "rviz"} <= set(arguments)
     for name, words in arguments.items():
         assert ast.literal_eval(words["description"]), name
-    assert ast.literal_eval(arguments["backend"]["choices"]) == list(BACKENDS)
+    assert ast.literal_eval(arguments["backend"]["choices"]) == ["", *BACKENDS]
+    # Anything but an empty default would go before the parameter file.
+    assert [ast.literal_eval(arguments[name]["default_value"]) for name in ("bundle", "backend")] == ["", ""]
+
+
+@pytest.mark.parametrize("given", [{}, {"bundle": "/opt/b"}, {"bundle": "/opt/b", "backend": "tensorrt"}])
+def test_what_is_not_given_to_the_launch_file_is_left_to_the_parameter_file(
+    given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = pytest.importorskip("launch", reason="launch is not installed: it comes with ROS 2")
+    pytest.importorskip("launch_ros", reason="launch_ros is not installed: it comes with ROS 2")
+    (tmp_path / "share/ament_index/resource_index/packages").mkdir(parents=True)
+    (tmp_path / "share/relidar").mkdir()
+    (tmp_path / "share/ament_index/resource_index/packages/relidar").touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    module = runpy.run_path(str(PACKAGE / "launch/segment.launch.py"))
+    context = launch.LaunchContext()
+    for argument in module["ARGUMENTS"]:
+        context.launch_configurations[argument.name] = "".join(part.perform(context) for part in argument.default_value)
+    context.launch_configurations.update(given)
+    (node,) = module["segment_node"](context)
+    params_file, passed = node._Node__parameters
+    assert params_file.evaluate(context) == tmp_path / "share/relidar/config/segment.yaml"
+    names = {"".join(part.perform(context) for part in name): value for name, value in passed.items()}
+    assert set(names) == {*given, "use_sim_time"}
+    assert {name: names[name].evaluate(context) for name in given} == given
 
 
 def test_the_parameter_file_names_the_nodes_parameters() -> None:

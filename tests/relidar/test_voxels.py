@@ -87,6 +87,14 @@ def test_an_empty_cloud_has_no_voxels() -> None:
     assert voxels.features.shape == (0, 1)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_coordinates_that_overflow_are_out_of_range(dtype: type) -> None:
+    xyz_m = np.array([[3e38, 3e38, 0], [-3e38, 3e38, 3e38], [5, 0, 3e38], [5, 0, 0]], dtype)
+    if dtype is np.float64:
+        xyz_m[0] = 1e300
+    assert voxelise(xyz_m, None, Preprocessing()).voxel_of_point.tolist() == [-1, -1, -1, 0]
+
+
 def test_double_precision_and_strided_points_are_taken() -> None:
     wide = np.random.default_rng(0).uniform(-30, 30, (100, 6))
     spec = Preprocessing()

@@ -31,7 +31,7 @@ ARGUMENTS = (
         "backend",
         default_value="",
         choices=["", "auto", "tensorrt", "tensorrt-rtx", "onnxruntime-cuda", "onnxruntime-cpu"],
-        description="What runs the student; auto takes the fastest that is right; empty: as params_file says.",
+        description="What runs the student; auto takes the fastest that works; empty: as params_file says.",
     ),
     DeclareLaunchArgument(
         "params_file",

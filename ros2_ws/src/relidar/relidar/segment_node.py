@@ -75,7 +75,7 @@ class SegmentNode(Node):  # type: ignore[misc]  # rclpy has no types
     def _bundle_path(self) -> Path:
         text = self._text_parameter("bundle", "", "Folder that `python -m export.trt` wrote.")
         if not text:
-            raise ConfigError("parameter bundle is empty; give the bundle's folder with --ros-args -p bundle:=FOLDER.")
+            raise ConfigError("parameter bundle is empty; give the bundle's folder: -p bundle:=FOLDER, or in a file.")
         return Path(text)
 
     def _text_parameter(self, name: str, default: str, description: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from distill import pictures
 from distill.config import TrainConfig
 from distill.nuscenes_frames import Keyframe, read_cloud, read_keyframes, read_lidarseg
+from distill.provenance import commit
 from relidar import command_line, config_file
 from relidar.atomic import atomic_file, write_text
 from relidar.backends import open_executor
@@ -53,6 +54,8 @@ def gather(demo: Path) -> dict[str, Any]:
         "structure": street["structure"],
         "replay": _json(demo / "replay" / "report.json"),
         "seconds": _json(demo / "seconds.json"),
+        "commit": commit(),
+        "command": "python -m distill.demo",
     }
 
 

@@ -10,7 +10,6 @@ Any value of the configuration can be given on the command line. `torchrun` runs
 import hashlib
 import logging
 import os
-import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from distill.cache import open_cache
 from distill.checkpoint import StudentCheckpoint, read_tensors, save_student
 from distill.config import TrainConfig
 from distill.nuscenes_frames import read_keyframes
+from distill.provenance import commit
 from distill.scans import ScanBatch, StepSampler, TrainingScans, collate
 from distill.student import Student
 from distill.teachers import make_teacher
@@ -101,7 +101,7 @@ def train(config: TrainConfig) -> Path:
         )
         warnings.filterwarnings("ignore", message=f".*({expected})")
         trainer.fit(module, datamodule=Scans(scans, config), ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    facts = TrainingFacts(commit=_commit(), config_sha256=_config_hash(config), steps=trainer.global_step)
+    facts = TrainingFacts(commit=commit(), config_sha256=_config_hash(config), steps=trainer.global_step)
     if trainer.is_global_zero:
         save_student(StudentCheckpoint(student.eval(), config.preprocessing, prompt_set, text, facts), run / STUDENT)
     return run / STUDENT
@@ -144,15 +144,6 @@ def _settle_run_folder(run: Path, config: TrainConfig) -> None:
 
 def _config_hash(config: TrainConfig) -> str:
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
-
-
-def _commit() -> str:
-    """The commit of the code, or "unknown" outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def main() -> None:

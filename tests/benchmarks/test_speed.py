@@ -1,6 +1,6 @@
 """Speed, as ratios of things measured side by side in one run; `make bench` writes them to results/bench.json.
 
-A record is {name, ours, peer, ratio, unit, detail} with ratio = peer / ours, so a bigger one is better.
+A record is {name, ours, peer, ratio, unit, detail, commit, command} with ratio = peer / ours, so a bigger one is better.
 """
 
 import json
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from distill.provenance import commit
 from distill.sparse_conv import SparseConvolution, pair_tables
 from relidar.atomic import write_text
 from relidar.rulebook import build_rulebook
@@ -50,7 +51,9 @@ def alternate(ours: Callable[[], object], peer: Callable[[], object]) -> tuple[f
 def record(name: str, ours: float, peer: float, detail: str) -> float:
     """Adds a record to results/bench.json, replacing an older one of that name, and prints it."""
     records = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    entry = {"name": name, "ours": round(ours, 3), "peer": round(peer, 3), "ratio": round(peer / ours, 3), "unit": "ms"}
+    entry: dict[str, object] = {"name": name, "ours": round(ours, 3), "peer": round(peer, 3)}
+    entry |= {"ratio": round(peer / ours, 3), "unit": "ms"}
+    entry |= {"commit": commit(), "command": "make bench"}
     entry["detail"] = f"{detail}; median of {RUNS} alternating runs, {torch.get_num_threads()} threads, {platform.machine()}"
     kept = [other for other in records if other["name"] != name]
     write_text(RESULTS, json.dumps(sorted([*kept, entry], key=lambda r: r["name"]), indent=2) + "\n")

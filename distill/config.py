@@ -68,6 +68,9 @@ class ScheduleConfig(Model):
     """B, scans a step and process."""
     rows: Count = 4096
     """N, superpixels that enter the loss at most, drawn at random from the batch's."""
+    even_rows: bool = False
+    """Draw superpixels evenly over what the teacher tells apart, rather than evenly over the scan: one is drawn the more rarely
+    the more of its keyframe is like it in the teacher's eyes. Needs no label, and keeps road from drowning cones."""
     checkpoint_every: Count = 100
     """Steps between resumable checkpoints."""
     workers: Annotated[int, Field(ge=0)] = 1

@@ -78,7 +78,8 @@ class TrainingScans(Dataset[Scan]):
         limit = max(2, self._config.schedule.rows // self._config.schedule.batch_scans)
         chosen = np.full(len(view.features), -1, np.int32)
         seen = np.unique(view.superpixel[voxel >= 0])
-        drawn = np.sort(generator.permutation(seen)[:limit])
+        weight = 1.0 / view.crowd[seen] if self._config.schedule.even_rows else np.ones(len(seen))
+        drawn = np.sort(generator.choice(seen, min(limit, len(seen)), replace=False, p=weight / weight.sum()))
         chosen[drawn] = np.arange(len(drawn))
         superpixel = chosen[view.superpixel]
         kept = (voxel >= 0) & (superpixel >= 0)

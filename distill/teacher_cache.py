@@ -22,7 +22,9 @@ from distill.teachers import Teacher
 from relidar.atomic import atomic_file
 from relidar.errors import DatasetError
 
-FORMAT = "1"
+FORMAT = "2"
+ALIKE_COSINE = 0.8
+"""Superpixels whose features are nearer than this are of one kind to the teacher."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class TeacherView:
     """(P,) LiDAR points that fall into an image; a point in two images occurs twice."""
     superpixel: NDArray[np.int32]
     """(P,) row of `features` that each falls into."""
+    crowd: NDArray[np.float32]
+    """(S,) how many of the keyframe's superpixels the teacher finds alike, itself included: large for road, small for a cone."""
+
+
+TENSORS = ("features", "point", "superpixel", "crowd")
 
 
 class TeacherCache:
@@ -50,7 +57,7 @@ class TeacherCache:
 
     def write(self, frame: Keyframe, view: TeacherView) -> None:
         """Keeps a view."""
-        tensors: dict[str, NDArray[Any]] = {"features": view.features, "point": view.point, "superpixel": view.superpixel}
+        tensors: dict[str, NDArray[Any]] = {name: getattr(view, name) for name in TENSORS}
         metadata = {"sha256": _digest(tensors), "geometry": _geometry(frame), "images": _images(frame)}
         with atomic_file(self.path(frame)) as temporary:
             save_file(tensors, temporary, metadata)
@@ -73,7 +80,7 @@ class TeacherCache:
         path = self.path(frame)
         try:
             with safe_open(path, framework="np") as file:
-                tensors = {name: file.get_tensor(name) for name in ("features", "point", "superpixel")}
+                tensors = {name: file.get_tensor(name) for name in TENSORS}
                 metadata = file.metadata() or {}
         except (OSError, SafetensorError) as error:
             raise DatasetError(
@@ -105,7 +112,10 @@ def view_keyframe(frame: Keyframe, teacher: Teacher, config: SuperpixelConfig) -
         points.append(point.astype(np.int32))
         rows.append((row + count).astype(np.int32))
         count += len(occupied)
-    return TeacherView(np.concatenate(features), np.concatenate(points), np.concatenate(rows))
+    rows_of_all = np.concatenate(features)
+    unit = rows_of_all.astype(np.float32)
+    crowd = (unit @ unit.T > ALIKE_COSINE).sum(axis=1).clip(1).astype(np.float32)
+    return TeacherView(rows_of_all, np.concatenate(points), np.concatenate(rows), crowd)
 
 
 def _pool(features: Tensor, segments: NDArray[np.int64]) -> Tensor:

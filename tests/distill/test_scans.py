@@ -1,5 +1,7 @@
 """Training scans: determined by seed and number, consistent after augmentation, numbered through in batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,27 @@ def test_a_batch_is_its_scans_side_by_side(scans: TrainingScans) -> None:
     assert torch.equal(table.source[inside], single.source)
     assert torch.equal(table.target[inside], single.target)
     torch.testing.assert_close(batch.teacher.norm(dim=1), torch.ones(len(batch.teacher)))
+
+
+def test_even_rows_draw_the_rare_more_often(config: TrainConfig) -> None:
+    cache = open_cache(config, make_teacher(config.teacher).fingerprint)
+    frames = read_keyframes(config.data, "train")
+    view = cache.read(frames[0])
+    # One superpixel in eight is of a rare kind, the others are all alike.
+    rare = np.arange(len(view.crowd)) % 8 == 0
+    crowd = np.where(rare, rare.sum(), (~rare).sum()).astype(np.float32)
+    cache.write(frames[0], replace(view, crowd=crowd))
+    try:
+        shares = {}
+        for even in (False, True):
+            schedule = config.schedule.model_copy(update={"even_rows": even, "rows": 40})
+            scans = TrainingScans(frames[:1], cache, config.model_copy(update={"schedule": schedule}))
+            drawn = np.concatenate([scans[index].teacher for index in range(20)])
+            shares[even] = (drawn[:, None, :8] == view.features[rare][None, :, :8]).all(axis=2).any(axis=1).mean()
+    finally:
+        cache.write(frames[0], view)
+    assert shares[False] < 0.2
+    assert 0.3 < shares[True] < 0.6
 
 
 def test_pooling_equals_a_naive_mean() -> None:

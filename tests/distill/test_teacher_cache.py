@@ -11,7 +11,7 @@ from distill.cache import fill_cache, open_cache
 from distill.config import TrainConfig
 from distill.images import SuperpixelConfig, read_image, superpixels
 from distill.nuscenes_frames import project, read_cloud, read_keyframes
-from distill.teacher_cache import _pool, view_keyframe
+from distill.teacher_cache import TENSORS, _pool, view_keyframe
 from distill.teachers import make_teacher
 from relidar.errors import DatasetError
 
@@ -50,12 +50,14 @@ def test_nothing_whole_is_computed_again_and_damage_is_mended(config: TrainConfi
     cache = open_cache(config, make_teacher(config.teacher).fingerprint)
     frame = read_keyframes(config.data, "train")[0]
     path = cache.path(frame)
-    whole = path.read_bytes()
+    whole, view = path.read_bytes(), cache.read(frame)
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(DatasetError, match="does not fit its hash"):
         cache.read(frame)
     assert fill_cache(config, workers=0) == 1
-    assert path.read_bytes() == whole
+    mended = cache.read(frame)
+    for name in TENSORS:
+        np.testing.assert_array_equal(getattr(mended, name), getattr(view, name))
     path.write_bytes(whole[:100])
     with pytest.raises(DatasetError, match="no teacher features"):
         cache.read(frame)

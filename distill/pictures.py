@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from distill.images import read_image
 from distill.nuscenes_frames import Keyframe, project
-from relidar.prompts import UNLABELLED, ClassPrompts
+from relidar.labelled_cloud import palette
+from relidar.prompts import ClassPrompts
 
 matplotlib.use("Agg")
 GROUND = "#14161a"
 """Background of the view from above."""
-NO_LABEL_RGB = (90, 90, 96)
 REACH_M = 45.0
 """The view from above goes this far to each side."""
 
@@ -34,15 +34,6 @@ class Labelled:
     """(N,) class ids, 255 = none."""
     score: NDArray[np.float32]
     """(N,)"""
-
-
-def palette(classes: Sequence[ClassPrompts]) -> NDArray[np.uint8]:
-    """(256, 3) colour of each class id; grey where there is no class."""
-    colours = np.full((256, 3), NO_LABEL_RGB, np.uint8)
-    for c in classes:
-        colours[c.id] = c.rgb
-    colours[UNLABELLED] = NO_LABEL_RGB
-    return colours
 
 
 def from_above(scan: Labelled, classes: Sequence[ClassPrompts]) -> bytes:

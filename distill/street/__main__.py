@@ -9,6 +9,7 @@ Example:
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -24,14 +25,14 @@ from relidar.errors import DatasetError
 _DEFAULT_RIG = Path(__file__).parents[2] / "configs" / "rigs" / "nuscenes_like.yaml"
 
 
-def _at_least(low: int) -> "type[int]":
+def _at_least(low: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         value = int(text)
         if value < low:
             raise argparse.ArgumentTypeError(f"{value} is too small, expected at least {low}")
         return value
 
-    return number  # type: ignore[return-value]
+    return number
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from distill import pictures
 from distill.nuscenes_frames import NuScenesConfig, read_cloud, read_keyframes
+from relidar.labelled_cloud import UNLABELLED_RGB
 from relidar.prompts import load_prompt_set
 
 CLASSES = load_prompt_set(Path(__file__).parents[2] / "configs/prompts/nuscenes16.yaml").classes
@@ -36,7 +37,7 @@ def test_the_view_from_above_shows_truth_and_answer(street: Path) -> None:
     third = image.shape[1] // 3
     assert shows(image[:400, third : 2 * third], car.rgb)
     assert not shows(image[:400, :third], car.rgb)
-    assert shows(image[:400, :third], pictures.NO_LABEL_RGB)
+    assert shows(image[:400, :third], UNLABELLED_RGB)
 
 
 def test_the_camera_pictures_differ_by_what_is_answered(street: Path) -> None:

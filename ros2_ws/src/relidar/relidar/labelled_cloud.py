@@ -1,5 +1,6 @@
 """A PointCloud2 in, the same PointCloud2 with labels out. The live node and bag replay both answer with this."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +46,17 @@ def label_cloud(segmenter: Segmenter, colours: NDArray[np.float32], layout: Clou
     return LabelledCloud(answer_layout, answer_data, segmentation)
 
 
-def colours_of(classes: tuple[ClassPrompts, ...]) -> NDArray[np.float32]:
-    """(256,) packed rgb of each label; grey for 255 and for ids that no class has."""
+def palette(classes: Sequence[ClassPrompts]) -> NDArray[np.uint8]:
+    """(256, 3) colour of each label; grey for 255 and for ids that no class has."""
     rgb = np.full((UNLABELLED + 1, 3), UNLABELLED_RGB, np.uint8)
     for c in classes:
         rgb[c.id] = c.rgb
-    return pack_rgb(rgb)
+    return rgb
+
+
+def colours_of(classes: Sequence[ClassPrompts]) -> NDArray[np.float32]:
+    """(256,) the palette, packed as PointCloud2 carries it."""
+    return pack_rgb(palette(classes))
 
 
 def _nothing() -> Segmentation:

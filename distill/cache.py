@@ -38,13 +38,13 @@ class _Views(Dataset[int]):
         frame = self._frames[index]
         if self._cache.has(frame):
             return 0
-        self._cache.write(frame, view_keyframe(frame, self._teacher, self._config.superpixels))
+        self._cache.write(frame, view_keyframe(frame, self._teacher, self._config.superpixels, self._config.occlusion))
         return 1
 
 
 def open_cache(config: TrainConfig, teacher_fingerprint: str) -> TeacherCache:
     """The cache of a training configuration."""
-    return TeacherCache(Path(config.cache), teacher_fingerprint, config.superpixels, config.data)
+    return TeacherCache(Path(config.cache), teacher_fingerprint, config.superpixels, config.data, config.occlusion)
 
 
 def fill_cache(config: TrainConfig, workers: int, rank: int = 0, world_size: int = 1) -> int:

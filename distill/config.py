@@ -6,6 +6,7 @@ from pydantic import Field
 
 from distill.images import SuperpixelConfig
 from distill.nuscenes_frames import NuScenesConfig
+from distill.occlusion import OcclusionConfig
 from distill.student import StudentConfig
 from distill.teachers import TeacherConfig
 from relidar.config_file import Model
@@ -103,6 +104,8 @@ class TrainConfig(Model):
     cache: str
     """Folder for the teacher's pooled features."""
     superpixels: SuperpixelConfig = SuperpixelConfig()
+    occlusion: OcclusionConfig | None = None
+    """None: every point that projects onto an image is paired with it (SLidR's protocol)."""
     teacher: TeacherConfig = TeacherConfig()
     text: TextConfig = TextConfig()
     preprocessing: Preprocessing = Preprocessing()

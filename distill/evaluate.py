@@ -75,7 +75,7 @@ def zero_shot(config: TrainConfig, checkpoint_path: Path, label_map: LabelMap) -
     executor = TorchExecutor(checkpoint.student)
     gaps = []
     for frame in tqdm(frames[:: -(-len(frames) // STRUCTURE_FRAMES)], desc="structure", unit="keyframe"):
-        view = view_keyframe(frame, teacher, config.superpixels)
+        view = view_keyframe(frame, teacher, config.superpixels, config.occlusion)
         voxels = voxelise(*read_cloud(frame.cloud), checkpoint.preprocessing)
         features = executor(voxels.features, build_rulebook(voxels.coordinates, LEVELS))
         voxel = voxels.voxel_of_point[view.point]

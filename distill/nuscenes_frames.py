@@ -121,7 +121,7 @@ def project(
         view: the camera.
         height: H of the image, pixels.
         width: W of the image, pixels.
-        min_depth_m: nearer points are dropped. There is no occlusion test (SLidR's protocol).
+        min_depth_m: nearer points are dropped. What hides a point from the camera is not asked here but in `occlusion`.
 
     Returns:
         The index of each point that lands inside the image (P,), and its pixel as row * W + column (P,).

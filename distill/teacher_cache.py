@@ -18,6 +18,7 @@ from torch import Tensor
 
 from distill.images import SuperpixelConfig, read_image, superpixels
 from distill.nuscenes_frames import Keyframe, NuScenesConfig, project, read_cloud
+from distill.occlusion import OcclusionConfig, visible
 from distill.teachers import Teacher
 from relidar.atomic import atomic_file
 from relidar.errors import DatasetError
@@ -34,7 +35,7 @@ class TeacherView:
     features: NDArray[np.float16]
     """(S, D) unit rows, one a superpixel that holds a LiDAR point; S counts over all cameras."""
     point: NDArray[np.int32]
-    """(P,) LiDAR points that fall into an image; a point in two images occurs twice."""
+    """(P,) LiDAR points that an image shows; a point in two images occurs twice."""
     superpixel: NDArray[np.int32]
     """(P,) row of `features` that each falls into."""
     crowd: NDArray[np.float32]
@@ -47,8 +48,16 @@ TENSORS = ("features", "point", "superpixel", "crowd")
 class TeacherCache:
     """Reads and writes teacher views."""
 
-    def __init__(self, folder: Path, teacher_fingerprint: str, config: SuperpixelConfig, data: NuScenesConfig) -> None:
-        key = "|".join((FORMAT, teacher_fingerprint, config.model_dump_json(), ",".join(data.cameras)))
+    def __init__(
+        self,
+        folder: Path,
+        teacher_fingerprint: str,
+        config: SuperpixelConfig,
+        data: NuScenesConfig,
+        occlusion: OcclusionConfig | None = None,
+    ) -> None:
+        hidden = "" if occlusion is None else occlusion.model_dump_json()
+        key = "|".join((FORMAT, teacher_fingerprint, config.model_dump_json(), ",".join(data.cameras), hidden))
         self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def path(self, frame: Keyframe) -> Path:
@@ -96,7 +105,9 @@ class TeacherCache:
         return TeacherView(**tensors), metadata
 
 
-def view_keyframe(frame: Keyframe, teacher: Teacher, config: SuperpixelConfig) -> TeacherView:
+def view_keyframe(
+    frame: Keyframe, teacher: Teacher, config: SuperpixelConfig, occlusion: OcclusionConfig | None = None
+) -> TeacherView:
     """Runs the teacher on a keyframe's images; raises DatasetError for a missing or damaged file."""
     xyz_m, _ = read_cloud(frame.cloud)
     features, points, rows = [], [], []
@@ -106,6 +117,11 @@ def view_keyframe(frame: Keyframe, teacher: Teacher, config: SuperpixelConfig) -
         height, width = image.shape[:2]
         segments = superpixels(image, config)
         point, pixel = project(xyz_m, view, height, width)
+        if occlusion is not None:
+            eye_m = np.linalg.inv(view.camera_from_lidar)[:3, 3]
+            distance_m = np.linalg.norm(xyz_m[point] - eye_m, axis=1)
+            seen = visible(distance_m, pixel, height, width, occlusion)
+            point, pixel = point[seen], pixel[seen]
         occupied, row = np.unique(segments.ravel()[pixel], return_inverse=True)
         pooled = _pool(teacher(image), segments)[torch.from_numpy(occupied)]
         features.append(torch.nn.functional.normalize(pooled, dim=1).numpy().astype(np.float16))

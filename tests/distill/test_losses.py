@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from distill import relation_blocks
 from distill.losses import contrastive, cross_relation, intra_relation, relational, similarity
 
 
@@ -89,3 +90,40 @@ def test_contrastive_closed_forms() -> None:
     assert float(contrastive(orthonormal, orthonormal, 0.07)) == pytest.approx(math.log(1 + 3 * math.exp(-1 / 0.07)), rel=1e-6)
     equal = torch.ones(5, 4, dtype=torch.float64) / 2
     assert float(contrastive(equal, equal, 0.07)) == pytest.approx(math.log(5))
+
+
+@pytest.mark.parametrize("block_rows", [1, 4, 5, 16])
+def test_blocks_of_any_size_give_the_same_loss_and_gradient(block_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    k, q = unit_rows(17, 6, 1).requires_grad_(), unit_rows(17, 6, 2)
+    whole = relational(k, q, 0.7)
+    (gradient,) = torch.autograd.grad(whole, k)
+    monkeypatch.setattr(relation_blocks, "BLOCK_ROWS", block_rows)
+    blocked = relational(k, q, 0.7)
+    (gradient_of_blocks,) = torch.autograd.grad(blocked, k)
+    assert blocked.item() == pytest.approx(whole.item(), abs=1e-14)
+    torch.testing.assert_close(gradient_of_blocks, gradient, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", [cross_relation, intra_relation])
+def test_blocked_gradients_agree_with_central_differences(loss, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(relation_blocks, "BLOCK_ROWS", 2)
+    k, q = unit_rows(5, 4, 1).requires_grad_(), unit_rows(5, 4, 2)
+    assert torch.autograd.gradcheck(lambda x: loss(x, q), (k,), eps=1e-6, atol=1e-8)
+
+
+def test_bfloat16_rows_are_compared_in_float32() -> None:
+    k, q = unit_rows(200, 32, 1).bfloat16().requires_grad_(), unit_rows(200, 32, 2).bfloat16()
+    loss = relational(k, q, 1.0)
+    loss.backward()  # type: ignore[no-untyped-call]
+    exact = relational(k.detach().double(), q.double(), 1.0)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-5)
+    assert k.grad is not None
+    assert k.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_rows_to_relate_have_no_relation(n: int) -> None:
+    k, q = unit_rows(n, 4, 1).requires_grad_(), unit_rows(n, 4, 2)
+    assert intra_relation(k, q).item() == 0.0
+    assert cross_relation(k, q).item() == pytest.approx(similarity(k, q).item() if n else 0.0)

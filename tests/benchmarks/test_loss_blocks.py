@@ -1,0 +1,88 @@
+"""The blocked relational loss against its naive form and InfoNCE; `make bench` writes the ratios to results/bench.json."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from distill.losses import contrastive, relational
+
+pytestmark = pytest.mark.bench
+D = 512
+PEAK_MIB = """
+import json, resource, sys, torch
+from distill.losses import relational
+def naive(k, q):
+    n = len(k)
+    c, d = (k @ q.T - q @ q.T).abs(), (k @ k.T - q @ q.T).abs()
+    diagonal = c.diagonal().sum()
+    return diagonal / n + (c.sum() - diagonal) / (n * (n - 1)) + (d.sum() - d.diagonal().sum()) / (n * (n - 1))
+def step(loss, n):
+    k = torch.nn.functional.normalize(torch.randn(n, 512), dim=1).requires_grad_()
+    q = torch.nn.functional.normalize(torch.randn(n, 512), dim=1)
+    torch.autograd.grad(loss(k, q), k)
+loss = naive if sys.argv[1] == "naive" else lambda k, q: relational(k, q, 1.0)
+step(loss, 64)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+step(loss, int(sys.argv[2]))
+print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+"""
+
+
+def naive(k: Tensor, q: Tensor) -> Tensor:
+    """The equations as they stand, with whole matrices."""
+    n = len(k)
+    c, d = (k @ q.T - q @ q.T).abs(), (k @ k.T - q @ q.T).abs()
+    diagonal = c.diagonal().sum()
+    return diagonal / n + (c.sum() - diagonal) / (n * (n - 1)) + (d.sum() - d.diagonal().sum()) / (n * (n - 1))
+
+
+def step(loss: Callable[[Tensor, Tensor], Tensor], n: int) -> Callable[[], object]:
+    """Forward and backward of `loss` on n rows."""
+    generator = torch.Generator().manual_seed(0)
+    k, q = (torch.nn.functional.normalize(torch.randn(n, D, generator=generator), dim=1) for _ in range(2))
+    k.requires_grad_()
+    return lambda: torch.autograd.grad(loss(k, q), k)
+
+
+def blocked(k: Tensor, q: Tensor) -> Tensor:
+    """The loss that training uses."""
+    return relational(k, q, 1.0)
+
+
+def peak_mib(kind: str, n: int) -> float:
+    """What a step adds to the peak memory of a process of its own."""
+    done = subprocess.run([sys.executable, "-c", PEAK_MIB, kind, str(n)], capture_output=True, check=True, text=True)
+    return float(json.loads(done.stdout))
+
+
+def test_memory_at_8192_rows(record) -> None:  # type: ignore[no-untyped-def]
+    ours, peer = peak_mib("blocked", 8192), peak_mib("naive", 8192)
+    assert record("loss_memory_8192", ours, peer, f"peak memory of a step, D = {D}, against whole matrices", unit="MiB") > 1
+
+
+def test_time_at_8192_rows(record, alternate) -> None:  # type: ignore[no-untyped-def]
+    ours, peer = alternate(step(blocked, 8192), step(naive, 8192))
+    assert record("loss_time_8192", ours, peer, f"forward and backward, D = {D}, against whole matrices") > 0.5
+
+
+def test_a_step_at_4096_rows_against_infonce(record, alternate) -> None:  # type: ignore[no-untyped-def]
+    ours, peer = alternate(step(blocked, 4096), step(lambda k, q: contrastive(k, q, 0.07), 4096))
+    assert record("loss_step_4096", ours, peer, f"forward and backward, D = {D}, against InfoNCE") > 0.3
+
+
+def test_growth_from_1024_to_16384_rows(record, alternate) -> None:  # type: ignore[no-untyped-def]
+    rows = [1024, 2048, 4096, 8192, 16384]
+    times = {kind: [] for kind in ("ours", "peer")}
+    for n in rows:
+        ours, peer = alternate(step(blocked, n), step(lambda k, q: contrastive(k, q, 0.07), n), runs=1 if n > 4096 else 3)
+        times["ours"].append(ours)
+        times["peer"].append(peer)
+    exponents = {kind: float(np.polyfit(np.log(rows), np.log(values), 1)[0]) for kind, values in times.items()}
+    detail = f"fitted exponent of time over rows, {rows[0]} to {rows[-1]}; peer is InfoNCE; ms: {times}"
+    assert record("loss_growth", exponents["ours"], exponents["peer"], detail, unit="exponent") > 0.5

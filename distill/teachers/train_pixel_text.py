@@ -3,10 +3,11 @@
 As in LSeg (Li et al., ICLR 2022): each pixel's feature is compared with the embeddings of the label words, and a cross entropy
 makes the right word win. A class is as near as its nearest word. Crops are drawn evenly over classes.
 
-The weights that relidar ships were made with these settings, in half an hour on one core once the images were there:
+The weights that relidar ships were made with these settings, in 80 minutes on one core once the images were there:
 
     python -m distill.teachers.train_pixel_text --steps 2400 --out first.safetensors
-    python -m distill.teachers.train_pixel_text --steps 1900 --lr 2.5e-3 --init first.safetensors --out pixel_text.safetensors
+    python -m distill.teachers.train_pixel_text --steps 1900 --lr 2.5e-3 --init first.safetensors --out second.safetensors
+    python -m distill.teachers.train_pixel_text --steps 6500 --init second.safetensors --out pixel_text.safetensors
 """
 
 import os

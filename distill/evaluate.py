@@ -1,36 +1,40 @@
 """How well a student names points that nobody labelled for it: mean IoU over raw points.
 
     python -m distill.evaluate zero-shot --config configs/street.yaml --checkpoint runs/demo/train/student.pt
-    python -m distill.evaluate scans FOLDER --bundle runs/demo/bundle --scan-set configs/scan_sets/semantickitti-range.yaml
+    python -m distill.evaluate scans FOLDER --bundle runs/demo/bundle --scan-set configs/scan_sets/semantickitti-range.yaml \\
+        --corrupt rain --corrupt fog --corrupt beam-drop:3 --out runs/kitti.json
 
 `zero-shot` runs a checkpoint on the validation split of a nuScenes dataset; `scans` runs a bundle on a folder of labelled .npz
-scans, such as those of another sensor.
+scans, such as those of another sensor. `--corrupt` measures both again in bad weather and with a failing sensor, and draws mean
+IoU against severity beside OUT (relidar.corruptions says what each severity is).
 """
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from distill import robustness
 from distill.checkpoint import load_student
 from distill.config import TrainConfig
 from distill.nuscenes_frames import Keyframe, read_cloud, read_keyframes, read_lidarseg
 from distill.pooling import pool
-from distill.scan_folder import ScanSet, read_scan
+from distill.robustness import Cloud, Plan
+from distill.scan_folder import ScanSet, list_scans, read_scan
 from distill.structure import structure_gaps
 from distill.student import LEVELS
 from distill.teacher_cache import view_keyframe
 from distill.teachers import make_teacher
 from distill.torch_executor import TorchExecutor, student_segmenter
 from relidar import command_line, config_file
-from relidar.atomic import write_text
+from relidar.atomic import atomic_file, write_text
 from relidar.bundle import open_bundle
+from relidar.corruptions import KINDS
 from relidar.errors import DatasetError
 from relidar.label_map import LabelMap, load_label_map
 from relidar.metrics import Confusion
@@ -41,9 +45,6 @@ from relidar.voxels import voxelise
 
 STRUCTURE_FRAMES = 8
 """Keyframes that the structural gaps are averaged over, at most; each costs a run of the teacher."""
-
-Cloud = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.integer]]
-"""xyz_m (N, 3), intensity (N,), true label (N,)."""
 
 
 def score(segmenter: Segmenter, classes: Iterable[ClassPrompts], clouds: Iterable[Cloud], label_map: LabelMap) -> dict[str, Any]:
@@ -65,12 +66,33 @@ def score(segmenter: Segmenter, classes: Iterable[ClassPrompts], clouds: Iterabl
     }
 
 
-def zero_shot(config: TrainConfig, checkpoint_path: Path, label_map: LabelMap) -> dict[str, Any]:
+def score_corrupted(
+    segmenter: Segmenter,
+    classes: Iterable[ClassPrompts],
+    clouds: Callable[[str], Iterable[Cloud]],
+    label_map: LabelMap,
+    plan: Plan,
+    intensity_max: float,
+) -> dict[str, Any]:
+    """What `score` says of the clouds as they are, and at every severity of the plan; `clouds(name)` reads them anew."""
+    classes = tuple(classes)
+    result = score(segmenter, classes, clouds("as they are"), label_map)
+    if plan:
+        miou_of = lambda changed: score(segmenter, classes, changed, label_map)["miou"]  # noqa: E731
+        result |= robustness.measure(plan, clouds, miou_of, label_map, intensity_max, result["miou"])
+    return result
+
+
+def zero_shot(config: TrainConfig, checkpoint_path: Path, label_map: LabelMap, plan: Plan) -> dict[str, Any]:
     """Scores a checkpoint on the validation split, and measures the structural gaps between it and the teacher there."""
     checkpoint = load_student(checkpoint_path)
     frames = read_keyframes(config.data, config.data.val_split)
-    clouds = (_labelled_cloud(frame) for frame in tqdm(frames, desc="zero-shot", unit="keyframe"))
-    result = score(student_segmenter(checkpoint), checkpoint.prompt_set.classes, clouds, label_map)
+
+    def clouds(name: str) -> Iterator[Cloud]:
+        return (_labelled_cloud(frame) for frame in tqdm(frames, desc=f"zero-shot, {name}", unit="keyframe"))
+
+    segmenter, classes = student_segmenter(checkpoint), checkpoint.prompt_set.classes
+    result = score_corrupted(segmenter, classes, clouds, label_map, plan, checkpoint.preprocessing.intensity_max)
     teacher = make_teacher(config.teacher)
     executor = TorchExecutor(checkpoint.student)
     gaps = []
@@ -87,19 +109,21 @@ def zero_shot(config: TrainConfig, checkpoint_path: Path, label_map: LabelMap) -
     return result
 
 
-def scan_folder(folder: Path, bundle_path: Path, scan_set: ScanSet, backend: str) -> dict[str, Any]:
+def scan_folder(folder: Path, bundle_path: Path, scan_set: ScanSet, backend: str, plan: Plan) -> dict[str, Any]:
     """Scores a bundle on the labelled scans of a folder; the result states the class mapping."""
     from relidar.backends import open_executor  # here, since a machine that only trains has no ONNX Runtime
 
-    paths = sorted(folder.glob("*.npz"))
-    if not paths:
-        raise DatasetError(f"{folder}: no .npz scans there; give a folder of labelled scans.")
+    paths = list_scans(folder)
     bundle = open_bundle(bundle_path)
     segmenter = Segmenter.of_bundle(bundle, open_executor(bundle, backend))
-    gain = bundle.manifest.preprocessing.intensity_max / scan_set.intensity_max
-    scans = (read_scan(path) for path in tqdm(paths, desc=scan_set.name, unit="scan"))
-    clouds = ((scan.xyz_m, scan.intensity * np.float32(gain), scan.label) for scan in scans)
-    result = score(segmenter, bundle.manifest.classes, clouds, scan_set)
+    intensity_max = bundle.manifest.preprocessing.intensity_max
+    gain = np.float32(intensity_max / scan_set.intensity_max)
+
+    def clouds(name: str) -> Iterator[Cloud]:
+        scans = (read_scan(path) for path in tqdm(paths, desc=f"{scan_set.name}, {name}", unit="scan"))
+        return ((scan.xyz_m, scan.intensity * gain, scan.label) for scan in scans)
+
+    result = score_corrupted(segmenter, bundle.manifest.classes, clouds, scan_set, plan, intensity_max)
     result["mapping"] = {c.name: list(c.predicted) for c in scan_set.classes}
     return result
 
@@ -117,6 +141,8 @@ def table(result: dict[str, Any]) -> str:
     present = sum(iou is not None for iou in result["class_iou"].values())
     mean = "none" if result["miou"] is None else f"{result['miou']:.1f}"
     lines.append(f"mean IoU {mean} % over {present} classes, {result['points']} points of {result['scans']} scans")
+    if "robustness" in result:
+        lines.append(robustness.table(result))
     return "\n".join(lines)
 
 
@@ -126,6 +152,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--out", type=Path, help="write the result here as JSON")
+    words = f"KIND[:SEVERITY], repeatable; KIND: {', '.join(KINDS)}; SEVERITY: 1 to 5 (default: 0 to 5)"
+    common.add_argument("--corrupt", action="append", default=[], metavar="KIND[:SEVERITY]", help=words)
     validation = commands.add_parser("zero-shot", parents=[common], help="a checkpoint on a validation split")
     validation.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
     validation.add_argument("--checkpoint", type=Path, required=True, help="student.pt of a run")
@@ -136,17 +164,23 @@ def main() -> None:
     folder.add_argument("--scan-set", type=Path, required=True, help="what the labels mean (configs/scan_sets/*.yaml)")
     folder.add_argument("--backend", default="auto")
     arguments, overrides = parser.parse_known_args()
+    plan = robustness.plan_of(arguments.corrupt)
     if arguments.command == "zero-shot":
         config = config_file.load(arguments.config, TrainConfig, overrides)
-        result = zero_shot(config, arguments.checkpoint, load_label_map(arguments.label_map))
+        result = zero_shot(config, arguments.checkpoint, load_label_map(arguments.label_map), plan)
     elif overrides:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     else:
         scan_set = config_file.load(arguments.scan_set, ScanSet)
-        result = scan_folder(arguments.folder, arguments.bundle, scan_set, arguments.backend)
+        result = scan_folder(arguments.folder, arguments.bundle, scan_set, arguments.backend, plan)
     command_line.say(table(result))
     if arguments.out:
         write_text(arguments.out, json.dumps(result, indent=2) + "\n")
+        if plan:
+            plot = arguments.out.with_name(f"{arguments.out.stem}_robustness.png")
+            with atomic_file(plot) as temporary:
+                temporary.write_bytes(robustness.lines(result["robustness"]))
+            command_line.say(f"plot: {plot}")
 
 
 if __name__ == "__main__":

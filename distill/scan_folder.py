@@ -32,13 +32,28 @@ class LabelledScan:
     """(N,) in the set's unit."""
     label: NDArray[np.integer]
     """(N,) numbers of the dataset."""
+    ring: NDArray[np.integer] | None = None
+    """(N,) beam of each point, if the file says."""
+
+
+def list_scans(folder: Path) -> list[Path]:
+    """The .npz files of a folder in the order of their names; raises DatasetError if there is none."""
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise DatasetError(f"{folder}: no .npz scans there; give a folder of labelled scans.")
+    return paths
 
 
 def read_scan(path: Path) -> LabelledScan:
-    """Reads arrays `points` (N, 4) and `label` (N,); raises DatasetError if they are missing, cut short or do not fit."""
+    """Reads arrays `points` (N, 4), `label` (N,) and perhaps `ring` (N,).
+
+    Raises:
+        DatasetError: they are missing, cut short or do not fit.
+    """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             points, label = arrays["points"], arrays["label"]
+            ring = arrays.get("ring")
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}: not a labelled scan ({error}); expected an .npz with `points` and `label`.") from error
     shapes_fit = points.ndim == 2 and points.shape[1] == 4 and label.shape == points.shape[:1]
@@ -52,5 +67,7 @@ def read_scan(path: Path) -> LabelledScan:
             f"{path}: labels from {label.min()} to {label.max()}, expected 0 to {MAX_LABEL}; keep only the class number "
             "(SemanticKITTI's raw labels have the instance in the upper 16 bits)."
         )
+    if ring is not None and (ring.shape != label.shape or ring.dtype.kind not in "ui"):
+        raise DatasetError(f"{path}: ring {ring.dtype} {ring.shape}, expected {len(label)} integers; correct or leave it out.")
     values = points.astype(np.float32)
-    return LabelledScan(values[:, :3], values[:, 3], label)
+    return LabelledScan(values[:, :3], values[:, 3], label, ring)

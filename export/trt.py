@@ -1,9 +1,11 @@
 """Checkpoint -> bundle -> TensorRT engine.
 
   python -m export.trt runs/demo/train/student.pt --out runs/demo/bundle
+  python -m export.trt runs/demo/train/student.pt --out runs/demo/bundle --text-encoder
   python -m export.trt runs/demo/bundle --target sm86 --target sm89
 
 From a checkpoint it writes the bundle first; golden scan and capacities come from the run's validation scans, or from --scans.
+With --text-encoder the vehicle can take words that the text bank lacks, without PyTorch; it adds 46 MB for `sentence`.
 From a bundle it builds engines only, and needs no PyTorch: this is what runs on a vehicle. Native TensorRT is used where it is
 installed and builds for the GPU of this machine; else TensorRT-RTX builds ahead of time, which needs no GPU. An engine that is
 already there, whole and made for this very bundle is kept.
@@ -22,19 +24,25 @@ from relidar.prompts import load_prompt_set
 from relidar.text_bank import load_text_bank
 
 
-def write_bundle_of(checkpoint: Path, out: Path, scans: Path | None, prompts: Path | None, text: Path | None) -> None:
+def write_bundle_of(
+    checkpoint: Path, out: Path, scans: Path | None, prompts: Path | None, text: Path | None, with_text_encoder: bool = False
+) -> None:
     """Writes the bundle of a checkpoint; scans, prompts and text replace what belongs to the run."""
     # Imported here, since only this needs PyTorch, and the readers of datasets take seconds more.
     from distill.checkpoint import load_student
 
     student = load_student(checkpoint)
 
+    from distill.text_encoders import make_text_encoder
     from export.assemble import write_bundle
-    from export.scans import scans_of_folder, scans_of_run
 
     if prompts is not None and text is not None:
         student = replace(student, prompt_set=load_prompt_set(prompts), text=load_text_bank(text))
-    write_bundle(student, scans_of_run(checkpoint) if scans is None else scans_of_folder(scans), out)
+    encoder = make_text_encoder(student.text.encoder) if with_text_encoder else None
+
+    from export.scans import scans_of_folder, scans_of_run
+
+    write_bundle(student, scans_of_run(checkpoint) if scans is None else scans_of_folder(scans), out, text_encoder=encoder)
 
 
 def main() -> None:
@@ -49,12 +57,17 @@ def main() -> None:
     parser.add_argument("--scans", type=Path, help="folder of .pcd.bin or .npz scans instead of the run's validation scans")
     parser.add_argument("--prompts", type=Path, help="prompt set instead of the run's; together with --text")
     parser.add_argument("--text", type=Path, help="text bank of --prompts, made by `python -m export.text`")
+    parser.add_argument(
+        "--text-encoder",
+        action="store_true",
+        help="put the encoder of the text bank into the bundle, for new words on the vehicle",
+    )
     arguments = parser.parse_args()
     _check(parser, arguments)
     path: Path = arguments.source
     if not path.is_dir():
         path = arguments.out or path.parent / "bundle"
-        write_bundle_of(arguments.source, path, arguments.scans, arguments.prompts, arguments.text)
+        write_bundle_of(arguments.source, path, arguments.scans, arguments.prompts, arguments.text, arguments.text_encoder)
         command_line.say(f"bundle: {path}")
     bundle = open_bundle(path)
     runtime = installed_runtime()
@@ -69,8 +82,10 @@ def main() -> None:
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if (arguments.prompts is None) != (arguments.text is None):
         parser.error("--prompts and --text go together: the bank must hold the prompts")
-    if arguments.source.is_dir() and (arguments.out or arguments.scans or arguments.prompts):
-        parser.error("--out, --scans, --prompts and --text are for a checkpoint; a bundle's engines go into the bundle")
+    if arguments.source.is_dir() and (arguments.out or arguments.scans or arguments.prompts or arguments.text_encoder):
+        parser.error(
+            "--out, --scans, --prompts, --text and --text-encoder are for a checkpoint; a bundle's engines go into the bundle"
+        )
 
 
 if __name__ == "__main__":

@@ -15,9 +15,19 @@ else:
 ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / "ros2_ws/src/relidar/relidar"
 RUNTIME_MAY_IMPORT = {"numpy", "numba", "onnxruntime", "yaml", "pydantic", "safetensors", "rosbags", "tqdm", "relidar"}
-RUNTIME_MAY_IMPORT_LAZILY = {"tensorrt", "tensorrt_rtx", "cuda"}
-ROS = {"rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "rcl_interfaces", "builtin_interfaces"}
-EXPORT_MAY_IMPORT_FROM_DISTILL = {"assemble", "scans", "trt", "parity", "text", "program"}
+RUNTIME_MAY_IMPORT_LAZILY = {"tensorrt", "tensorrt_rtx", "cuda", "tokenizers"}
+ROS = {
+    "rclpy",
+    "sensor_msgs",
+    "std_msgs",
+    "std_srvs",
+    "diagnostic_msgs",
+    "vision_msgs",
+    "lifecycle_msgs",
+    "rcl_interfaces",
+    "builtin_interfaces",
+}
+EXPORT_MAY_IMPORT_FROM_DISTILL = {"assemble", "scans", "trt", "parity", "text", "text_tower", "program"}
 
 
 def imports(path: Path, top_level_only: bool = False) -> Iterator[str]:

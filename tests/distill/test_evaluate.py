@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_figures_equal_a_count_by_hand(tiny_bundle: Path, folder: Path) -> None:
-    result = scan_folder(folder, tiny_bundle, validate(SCAN_SET, ScanSet, "test"), "onnxruntime-cpu")
+    result = scan_folder(folder, tiny_bundle, validate(SCAN_SET, ScanSet, "test"), "onnxruntime-cpu", {})
     bundle = open_bundle(tiny_bundle)
     segmenter = Segmenter.of_bundle(bundle, open_executor(bundle, "onnxruntime-cpu"))
     name_of = {c.id: c.name for c in bundle.manifest.classes}
@@ -91,4 +91,4 @@ def test_what_is_not_a_labelled_scan_is_refused(tiny_bundle: Path, folder: Path,
     with pytest.raises(DatasetError, match="not a labelled scan"):
         read_scan(path)
     with pytest.raises(DatasetError, match=r"no \.npz scans"):
-        scan_folder(tmp_path / "absent", tiny_bundle, validate(SCAN_SET, ScanSet, "test"), "onnxruntime-cpu")
+        scan_folder(tmp_path / "absent", tiny_bundle, validate(SCAN_SET, ScanSet, "test"), "onnxruntime-cpu", {})

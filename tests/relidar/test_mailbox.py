@@ -24,15 +24,16 @@ def test_what_is_put_is_either_taken_or_returned() -> None:
     replaced = [item for item in (mailbox.put(number) for number in range(1, 20001)) if item is not None]
     while taken[-1:] != [20000]:
         pass
-    mailbox.close()
+    assert mailbox.close() is None
     reader.join(5)
     assert not reader.is_alive()
     assert taken == sorted(taken)
     assert sorted(taken + replaced) == list(range(1, 20001))
 
 
-def test_a_closed_mailbox_takes_nothing_in() -> None:
+def test_closing_gives_the_unread_back_and_takes_nothing_more_in() -> None:
     mailbox: Mailbox[int] = Mailbox()
-    mailbox.close()
+    mailbox.put(0)
+    assert mailbox.close() == 0
     assert mailbox.put(1) == 1
     assert mailbox.take() is None

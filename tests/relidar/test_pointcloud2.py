@@ -1,7 +1,10 @@
 """PointCloud2 codec: any layout with x, y, z decodes exactly; anything else is a MalformedCloudError."""
 
 import struct
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from relidar.pointcloud2 import (
     MalformedCloudError,
     append_fields,
     decode,
+    layout_of,
     pack_rgb,
 )
 
@@ -197,3 +201,129 @@ def test_values_that_cannot_be_appended_are_refused() -> None:
         append_fields(GOOD, bytes(32), {"score": np.zeros(3, np.float32)})
     with pytest.raises(CloudError, match="int64"):
         append_fields(GOOD, bytes(32), {"score": np.zeros(2, np.int64)})
+
+
+def bit_equal(one: np.ndarray, other: np.ndarray) -> bool:
+    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+
+
+@given(samples(), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_any_bit_pattern_survives_reading_and_writing(sample: Sample, random: Random) -> None:
+    # Every NaN, infinity, denormal and largest integer that the bytes of a field can hold, not only usual numbers.
+    data = random.randbytes(len(sample.data))
+    cloud = decode(sample.layout, data)
+    values = {field.name: cloud.values(field.name) for field in sample.layout.fields}
+    assert all(len(value) == sample.layout.points for value in values.values())
+    single = {name: value for name, value in values.items() if value.ndim == 1}
+    layout, written = append_fields(replace(sample.layout, fields=()), data, single)
+    again = decode(layout, written)
+    assert all(bit_equal(again.values(name), value) for name, value in single.items())
+    for field in sample.layout.fields:  # and what struct finds there, the slow, obvious way
+        native = DATATYPES[field.datatype].newbyteorder(">" if sample.layout.is_bigendian else "<")
+        flat = values[field.name].reshape(sample.layout.points, -1).astype(native)
+        for point in range(sample.layout.points):
+            row, column = divmod(point, sample.layout.width)
+            start = row * sample.layout.row_step + column * sample.layout.point_step + field.offset
+            assert flat[point].tobytes() == data[start : start + flat[point].nbytes]
+
+
+@pytest.mark.filterwarnings("ignore:module 'sre_.*' is deprecated:DeprecationWarning")  # of the generator that rclpy imports
+@given(samples())
+@settings(deadline=None, max_examples=50)
+def test_a_layout_that_ros_carried_is_the_layout_that_was_sent(sample: Sample) -> None:
+    pytest.importorskip("rclpy", reason="rclpy is not installed: extra `ros-wheels`, or a sourced ROS 2")
+    from rclpy.serialization import deserialize_message, serialize_message
+    from sensor_msgs.msg import PointCloud2, PointField
+
+    layout = sample.layout
+    message = PointCloud2(
+        height=layout.height,
+        width=layout.width,
+        fields=[PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count) for f in layout.fields],
+        is_bigendian=layout.is_bigendian,
+        point_step=layout.point_step,
+        row_step=layout.row_step,
+        data=sample.data,
+    )
+    carried = deserialize_message(serialize_message(message), PointCloud2)
+    assert layout_of(carried) == layout
+    assert bit_equal(decode(layout_of(carried), carried.data).xyz_m, decode(layout, sample.data).xyz_m)
+
+
+def test_fields_that_overlap_each_give_their_own_reading_of_the_bytes() -> None:
+    layout = CloudLayout(1, 2, (*XYZI, CloudField("rgb", 12, 7), CloudField("bits", 12, 6), CloudField("bytes", 12, 2, 4)), 16, 32)
+    random = np.random.default_rng(0)
+    data = random.bytes(32)
+    cloud = decode(layout, data)
+    assert bit_equal(cloud.values("rgb").view(np.uint32), cloud.values("bits"))
+    assert bit_equal(cloud.values("bytes").reshape(-1).view("<u4"), cloud.values("bits"))
+
+
+MANGLED = 100_000
+BLOCK = 5_000
+NOISE = np.random.default_rng(1).bytes(1 << 16)
+NAMES = ("x", "y", "z", "intensity", "i", "ring", "_", "", "\x00", "x", "label")
+ODD = np.array([-1, 0, 1, 2, 3, 7, 9, 255, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63], np.object_)
+
+
+def mangled_clouds(random: np.random.Generator, clouds: int) -> Iterator[tuple[CloudLayout, bytes]]:
+    """Random layouts with random bytes: a good part fits together, the rest has some number, name or length that does not."""
+    fields = random.integers(0, 7, clouds)
+    fields = np.where(random.random(clouds) < 0.7, np.maximum(fields, 3), fields)
+    shape = (clouds, 6)
+    # Mostly x, y, z and three more, now and then any names at all.
+    names = np.tile(np.arange(6), (clouds, 1))
+    names = np.where((random.random(clouds) < 0.3)[:, None], random.integers(0, len(NAMES), shape), names)
+    datatypes = random.integers(1, 9, shape)
+    counts = np.where((names > 2) & (random.random(shape) < 0.3) | (random.random(shape) < 0.02), random.integers(0, 5, shape), 1)
+    sizes = np.array([0, 1, 1, 2, 2, 4, 4, 4, 8])[datatypes] * np.maximum(counts, 1)
+    ends = np.cumsum(sizes + random.integers(0, 4, shape) * (random.random(shape) < 0.3), axis=1)
+    offsets = ends - sizes
+    point_steps = np.where(fields > 0, ends[np.arange(clouds), fields - 1], 0) + random.integers(0, 5, clouds)
+    heights, widths = random.integers(0, 4, clouds), random.integers(0, 6, clouds)
+    row_steps = point_steps * widths + random.integers(0, 3, clouds)
+    lengths = np.where(random.random(clouds) < 0.9, heights * row_steps * (widths > 0), random.integers(0, 200, clouds))
+    starts = random.integers(0, 1 << 15, clouds)
+    big = random.random(clouds) < 0.4
+    columns = [names, datatypes, counts, offsets]
+    described = np.stack(columns, axis=2).tolist()  # Python's own integers are what a message gives
+    numbers = np.stack([heights, widths, point_steps, row_steps], axis=1).astype(object)
+    spoilt = random.random(clouds) < 0.4
+    numbers[spoilt, random.integers(0, 4, clouds)[spoilt]] = random.choice(ODD, int(spoilt.sum()))
+    spoil_field = random.random(clouds) < 0.3
+    where = random.integers(0, [[6], [4]], (2, clouds)).T.tolist()
+    odd = random.choice(ODD, clouds).tolist()
+    for cloud, (height, width, point_step, row_step) in enumerate(numbers.tolist()):
+        if spoil_field[cloud]:
+            field, column = where[cloud]
+            described[cloud][field][column] = odd[cloud] % len(NAMES) if column == 0 else odd[cloud]
+        listed = tuple(CloudField(NAMES[n], offset, d, count) for n, d, count, offset in described[cloud][: fields[cloud]])
+        layout = CloudLayout(height, width, listed, point_step, row_step, bool(big[cloud]))
+        yield layout, NOISE[starts[cloud] : starts[cloud] + lengths[cloud]]
+
+
+def test_a_hundred_thousand_random_clouds_are_read_or_refused_and_nothing_else() -> None:
+    random = np.random.default_rng(0)
+    read: Counter[str] = Counter()
+    for _ in range(MANGLED // BLOCK):
+        for layout, data in mangled_clouds(random, BLOCK):
+            try:
+                cloud = decode(layout, data)
+            except MalformedCloudError as error:
+                read[error.cause] += 1
+                continue
+            read["read"] += 1
+            read["points"] += layout.points > 0
+            assert cloud.xyz_m.shape == (layout.points, 3)
+            if read["read"] % 4 == 0:
+                for field in layout.fields:
+                    assert len(cloud.values(field.name)) == layout.points
+                answer, written = append_fields(layout, data, {"label": np.zeros(layout.points, np.uint8)})
+                assert len(written) == answer.height * answer.row_step * (answer.points > 0)
+    # The proof is worth something only if all ways through the codec were taken, often.
+    causes = {"missing_field", "duplicate_field", "field_outside_point", "datatype", "count", "row_step", "data_length", "negative"}
+    assert set(read) == causes | {"read", "points"}
+    assert read["points"] > MANGLED / 10
+    assert min(read.values()) > MANGLED / 200, read
+    assert sum(read[name] for name in causes) + read["read"] == MANGLED

@@ -1,5 +1,6 @@
-"""Bag evaluation as a command: the report's figures against a count by hand, and errors that a user can act on."""
+"""Bag evaluation as a command: the report's figures against a count by hand, damage, resuming, and errors to act on."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from relidar import replay
 from relidar.bundle import open_bundle
+from relidar.errors import ConfigError
 from relidar.onnx_executor import PairsExecutor
 from relidar.segmenter import Segmenter
 
@@ -76,7 +78,11 @@ def test_the_report_holds_what_a_count_by_hand_gives(
     assert report["truth"]["points"] == sum(int(np.isin(truth, [1, 2, 7]).sum()) for truth in truths)
     assert (report["scans"], report["points"], report["backend"]) == (3, 4500, "onnxruntime-cpu")
     assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
-    assert report["first_latency_ms"] > 0
+    assert set(report["stages_ms"]) == {"decode", "voxelise", "rulebook", "infer", "scores", "encode"}
+    assert sum(ring["points"] for ring in report["truth"]["rings"]) == report["truth"]["points"]
+    simulated = report["recordings"][0]["drop_simulation"][0]
+    assert (simulated["rate_hz"], simulated["answered"] + simulated["dropped"]) == (10.0, 3)
+    assert report["warnings"] == []
     assert (out / "notes.txt").read_text() == "mine"
 
 
@@ -117,6 +123,133 @@ def test_errors_say_what_to_do_and_leave_nothing_behind(
     assert (code, "/roof is not in the bag; PointCloud2 topics: /points" in text) == (1, True)
     code, text = error_of(bag, *common[2:], "--bundle", tmp_path)
     assert (code, "no manifest.yaml" in text) == (1, True)
-    code, text = error_of(bag, *common, "--truth-field", "category")
-    assert (code, "belong together" in text) == (2, True)
-    assert not (tmp_path / "out").exists()
+    code, text = error_of(tmp_path / "none", *common)
+    assert (code, "no such bag" in text) == (1, True)
+    code, text = error_of(bag, *common, "--truth-topic", "/truth", "--truth-map", truth_map)
+    assert (code, "/truth is not in the bag" in text) == (1, True)
+    code, text = error_of(bag, *common, "--truth-folder", tmp_path, "--truth-map", truth_map)
+    assert (code, "the truth was not found for any point of 1 scans" in text) == (1, True)
+    truth = ["--truth-field", "category", "--truth-map", truth_map]
+    code, text = error_of(bag, *common, *truth, "--corrupt", "sand:2")
+    assert (code, "sand:2" in text, "rain" in text) == (1, True, True)
+    if importlib.util.find_spec("rerun") is None:
+        code, text = error_of(bag, *common, "--rerun")
+        assert (code, "pip install rerun-sdk" in text) == (1, True)
+    for words in (
+        ["--truth-field", "category"],
+        ["--truth-map", truth_map],
+        ["--corrupt", "rain"],
+        [*truth, "--truth-folder", tmp_path],
+        ["--jobs", "0"],
+    ):
+        assert error_of(bag, *common, *words)[0] == 2
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def test_what_is_asked_of_the_corruptions() -> None:
+    assert replay.expand(["rain", "fog:3,fog:1", "dropout:0"]) == (*(f"rain:{s}" for s in range(1, 6)), "fog:3", "fog:1")
+    with pytest.raises(ConfigError, match="rain:9"):
+        replay.expand(["rain:9"])
+
+
+def test_a_bag_is_done_once_unless_something_changed(
+    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    scans = [scan_of(random.uniform(-9, 9, (300, 3)), np.zeros(300)) for _ in range(2)]
+    bags = [record(tmp_path / name, scans) for name in ("monday", "tuesday")]
+    out = tmp_path / "out"
+    command = ["--bundle", tiny_bundle, "--out", out, "--backend", "onnxruntime-cpu"]
+
+    def made() -> list[int]:
+        return [(out / "bags" / bag.name / "result.json").stat().st_mtime_ns for bag in bags]
+
+    assert run(monkeypatch, bags[0], *command) == 0
+    first = (out / "bags/monday/result.json").stat().st_mtime_ns
+    left = out / "bags/.tuesday.killed"
+    left.mkdir()
+    (left / "0-answer.png").touch()
+    assert run(monkeypatch, *bags, *command) == 0
+    both = made()
+    assert both[0] == first
+    assert not left.exists()
+    report = json.loads((out / "report.json").read_text())
+    assert (report["scans"], len(report["recordings"])) == (4, 2)
+    bags[1] = record(tmp_path / "other" / "tuesday", scans[:1])
+    assert run(monkeypatch, *bags, *command) == 0
+    assert made()[0] == first
+    assert made()[1] > both[1]
+    assert json.loads((out / "report.json").read_text())["scans"] == 3
+    assert run(monkeypatch, *bags, *command, "--write") == 0
+    assert made()[0] > first
+
+
+def test_several_bags_side_by_side_and_one_that_is_useless(
+    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable
+) -> None:
+    layout, data = scan_of(np.random.default_rng(0).uniform(-9, 9, (300, 3)), np.zeros(300))
+    bags = [record(tmp_path / f"{k}" / "drive", [(layout, data)] * (k + 1)) for k in range(2)]
+    bags.append(record(tmp_path / "bad", [(layout, data[:-1])]))
+    command = [sys.executable, "-m", "relidar.replay", *bags, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--jobs", "2"]
+    done = subprocess.run([*command, "--backend", "onnxruntime-cpu"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no usable cloud" in done.stderr
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert (report["scans"], report["bags_side_by_side"]) == (3, 2)
+    assert [recording["bag"] for recording in report["recordings"]] == [str(bag) for bag in bags[:2]]
+    assert list(report["failed"]) == [str(bags[2])]
+    assert any("sharing the processor" in text for text in report["warnings"])
+
+
+def test_a_cut_bag_is_evaluated_up_to_the_damage(
+    tmp_path: Path,
+    tiny_bundle: Path,
+    record: Callable,
+    scan_of: Callable,
+    truth_map: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    random = np.random.default_rng(0)
+    scans = [scan_of(random.uniform(-9, 9, (300, 3)), np.zeros(300), random.choice([1, 7], 300)) for _ in range(10)]
+    bag = record(tmp_path / "bag", scans)
+    file = bag / "bag.mcap"
+    file.write_bytes(file.read_bytes()[: int(0.55 * file.stat().st_size)])
+    words = [bag, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnxruntime-cpu"]
+    assert run(monkeypatch, *words, "--truth-field", "category", "--truth-map", truth_map) == 0
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    recording = report["recordings"][0]
+    assert recording["clouds_read"] == recording["scans"] == 5
+    assert recording["clouds_recorded"] == 10
+    assert "5 of 10 clouds of /points could be read" in recording["damage"]
+    assert recording["damage"] in report["warnings"]
+    assert "warning: " in capsys.readouterr().err
+    assert "5 of 10 clouds" in (tmp_path / "out/report.html").read_text()
+
+
+def test_topics_and_truth_topic_and_corruption(
+    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable, truth_map: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    scans = [scan_of(random.uniform(-9, 9, (400, 3)), np.zeros(400), random.choice([1, 7], 400)) for _ in range(2)]
+    bag = record(tmp_path / "bag", scans, topics=("/front", "/rear"))
+    common = [bag, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnxruntime-cpu"]
+    assert run(monkeypatch, *common) == 1
+    assert run(monkeypatch, *common, "--topic", "all", "--truth-field", "category", "--truth-map", truth_map) == 0
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert [(r["topic"], r["scans"]) for r in report["recordings"]] == [("/front", 2), ("/rear", 2)]
+    one, other = (recording["truth"]["confusion"]["points"] for recording in report["recordings"])
+    assert one == other
+    assert (2 * np.array(one)).tolist() == report["truth"]["confusion"]["points"]
+    by_field = report["recordings"][0]["truth"]["miou_percent"]
+
+    truth = ["--truth-topic", "/rear", "--truth-field", "category", "--truth-map", truth_map]
+    assert run(monkeypatch, *common, *truth, "--corrupt", "dropout:1,dropout:5", "--corrupt", "jitter:2") == 0
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert [r["topic"] for r in report["recordings"]] == ["/front"]
+    assert report["truth"]["miou_percent"] == by_field
+    rows = {(row["kind"], row["severity"]): row for row in report["corruption"]}
+    assert list(rows) == [("dropout", 0), ("dropout", 1), ("dropout", 5), ("jitter", 0), ("jitter", 2)]
+    assert rows["dropout", 0]["miou_percent"] == rows["jitter", 0]["miou_percent"] == by_field
+    assert rows["dropout", 5]["void_percent"] > rows["dropout", 1]["void_percent"] > rows["jitter", 2]["void_percent"] == 0
+    assert "Mean IoU by severity" in (tmp_path / "out/report.html").read_text()

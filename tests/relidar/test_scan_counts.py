@@ -3,24 +3,25 @@
 import itertools
 import threading
 
-from relidar.scan_counts import ScanCounts
+import pytest
 
-FINISHED = ("answered", "dropped", "malformed", "failed")
+from relidar.scan_counts import FINISHED, RECENT, ScanCounts
 
 
 def test_counters_add_up_and_name_causes() -> None:
     counts = ScanCounts()
-    for _ in range(7):
+    for _ in range(8):
         counts.receive()
     counts.answer(points=100, processing_ms=2.0, latency_ms=5.0)
     counts.answer(points=0, processing_ms=0.1, latency_ms=0.2)
     counts.drop()
+    counts.skip()
     counts.malform("data_length")
     counts.malform("row_step")
     counts.fail("BackendError")
     values = counts.snapshot()
-    assert values["received"] == 7
-    assert [values[part] for part in FINISHED] == [2, 1, 2, 1]
+    assert values["received"] == 8
+    assert [values[way] for way in FINISHED] == [2, 1, 1, 2, 1]
     assert values["pending"] == 1
     assert (values["empty"], values["malformed.row_step"], values["failed.BackendError"]) == (1, 1, 1)
     # An empty scan takes no time worth telling.
@@ -28,11 +29,38 @@ def test_counters_add_up_and_name_causes() -> None:
     assert counts.errors == 3
 
 
+def test_a_new_counter_tells_zeros_and_no_latency() -> None:
+    values = ScanCounts().snapshot()
+    assert {values[name] for name in ("received", *FINISHED, "pending", "empty", "latency_unusable")} == {0}
+    assert {value for name, value in values.items() if "_ms." in name} == {None}
+
+
+@pytest.mark.parametrize("latency_ms", [-0.001, -1e12, 60_000.001, 1.7e15, float("nan"), float("inf")])
+def test_a_latency_of_another_clock_is_counted_and_spoils_no_percentile(latency_ms: float) -> None:
+    counts = ScanCounts()
+    for latency in (30.0, latency_ms):
+        counts.receive()
+        counts.answer(points=1, processing_ms=20.0, latency_ms=latency)
+    values = counts.snapshot()
+    assert (values["latency_ms.p50"], values["latency_ms.p99"], values["latency_unusable"]) == (30.0, 30.0, 1)
+    assert (values["answered"], values["processing_ms.p50"]) == (2, 20.0)
+    assert 20.0 <= values["recent_ms.p95"] <= 30.0  # type: ignore[operator]
+
+
+def test_the_limits_see_the_newest_answers_only() -> None:
+    counts = ScanCounts()
+    for latency in [900.0] * 100 + [10.0] * RECENT:
+        counts.receive()
+        counts.answer(points=1, processing_ms=1.0, latency_ms=latency)
+    values = counts.snapshot()
+    assert (values["recent_ms.p95"], values["latency_ms.p95"]) == (10.0, 900.0)
+
+
 def test_a_snapshot_adds_up_while_others_count() -> None:
     counts = ScanCounts()
     stop = threading.Event()
 
-    ways = (lambda: counts.answer(1, 1.0, 1.0), counts.drop, lambda: counts.malform("x"), lambda: counts.fail("y"))
+    ways = (lambda: counts.answer(1, 1.0, 1.0), counts.drop, counts.skip, lambda: counts.malform("x"), lambda: counts.fail("y"))
 
     def work() -> None:
         for finish in itertools.cycle(ways):
@@ -47,7 +75,7 @@ def test_a_snapshot_adds_up_while_others_count() -> None:
     try:
         for _ in range(200):
             values = counts.snapshot()
-            assert values["pending"] == values["received"] - sum(values[part] for part in FINISHED)
+            assert values["pending"] == values["received"] - sum(values[way] for way in FINISHED)  # type: ignore[operator,misc]
             assert values["pending"] in (0, 1, 2)
     finally:
         stop.set()

@@ -114,3 +114,21 @@ def test_points_of_a_voxel_share_its_answer() -> None:
     segment = Segmenter(Indexing(), spec, 2, ClassScorer(classes, bank, -1.0))
     xyz_m = np.array([[5.1, 0, 0], [9, 0, 0], [5.9, 0.9, 0.1], [0, 0, 0], [9.2, 0, 0]], np.float32)
     assert segment(xyz_m, None).label.tolist() == [0, 1, 0, UNLABELLED, 1]
+
+
+def test_another_scorer_answers_one_scan_and_queries_give_their_cosines(
+    segmenter: Segmenter, tiny_bundle: Path, random_cloud: Callable[..., Any]
+) -> None:
+    cloud = random_cloud(500)
+    bundle = open_bundle(tiny_bundle)
+    before = segmenter(cloud.xyz_m, cloud.intensity)
+    assert before.similarity.shape == (500, 0)
+    classes = tuple(c.model_copy(update={"id": 200 + c.id}) for c in bundle.manifest.classes[3:5])
+    other = ClassScorer(classes, bundle.text, -1.0, queries=[classes[1].name, "bus", classes[0].name])
+    answer = segmenter(cloud.xyz_m, cloud.intensity, other)
+    answered = before.label != UNLABELLED
+    assert set(answer.label.tolist()) <= {203, 204, UNLABELLED}
+    assert answer.similarity.dtype == np.float32
+    np.testing.assert_allclose(answer.similarity[:, [2, 0]].max(axis=1)[answered], answer.score[answered], atol=1e-6)
+    assert not answer.similarity[~answered].any()
+    np.testing.assert_array_equal(segmenter(cloud.xyz_m, cloud.intensity).label, before.label)

@@ -10,7 +10,7 @@ setup(
     description="Open-vocabulary labels for every LiDAR point",
     license="Apache-2.0",
     packages=[NAME],
-    package_data={NAME: ["py.typed", "*.xml"]},
+    package_data={NAME: ["py.typed", "*.xml", "*.html"]},
     python_requires=">=3.10",
     # The rest comes from ROS (package.xml) and PyPI (README.md, "Install and run"): onnxruntime, numba, safetensors and rosbags
     # have no ROS package, and the pydantic of Jazzy is version 1.
@@ -21,6 +21,7 @@ setup(
         (f"share/{NAME}/launch", ["launch/segment.launch.py"]),
         (f"share/{NAME}/config", ["config/segment.yaml"]),
         (f"share/{NAME}/rviz", ["rviz/relidar.rviz"]),
+        (f"share/{NAME}/foxglove", ["foxglove/relidar.json"]),
     ],
     zip_safe=False,
     entry_points={

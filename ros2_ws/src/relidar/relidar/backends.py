@@ -42,6 +42,11 @@ class ProvedExecutor:
         """What really runs."""
         return self.executor.name
 
+    @property
+    def identity(self) -> str:
+        """Which program runs: the key of the TensorRT engine, or the graph's hash and the version of ONNX Runtime."""
+        return str(getattr(self.executor, "identity", ""))
+
     def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
         """(V, C_in) -> (V, D) unit rows."""
         return self.executor(features, rulebook)

@@ -4,6 +4,7 @@ manifest.yaml        what the student is, how its input is made, its classes, an
 student.onnx         dense lowering (TensorRT, CUDA)      student-pairs.onnx  CPU lowering
 text.safetensors     prompt embeddings
 golden.npz           one scan and the reference's answer, which every executor must reproduce
+text_encoder/        optional: the text tower, its tokenizer and its templates, for words that the bank lacks
 engines/             TensorRT plans with their side-cars; not hashed here, since each vehicle builds its own
 """
 
@@ -33,6 +34,12 @@ TEXT_BANK = "text.safetensors"
 GOLDEN = "golden.npz"
 ENGINES = "engines"
 REQUIRED = (DENSE_ONNX, PAIRS_ONNX, TEXT_BANK, GOLDEN)
+
+TEXT_ONNX = "text_encoder/encoder.onnx"
+TEXT_TOKENIZER = "text_encoder/tokenizer.json"
+TEXT_CONFIG = "text_encoder/config.yaml"
+TEXT_ENCODER = (TEXT_ONNX, TEXT_TOKENIZER, TEXT_CONFIG)
+"""What a bundle with a text encoder holds besides: all of them or none."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -111,6 +118,11 @@ class Bundle:
     manifest: Manifest
     text: TextBank
 
+    @property
+    def has_text_encoder(self) -> bool:
+        """Whether `relidar.text_encoder` can embed words that the bank lacks."""
+        return TEXT_ONNX in self.manifest.sha256
+
     def golden(self) -> Golden:
         """Reads the golden scan; raises BundleError if it does not fit."""
         path = self.path / GOLDEN
@@ -142,7 +154,8 @@ def open_bundle(path: Path) -> Bundle:
         content = read_yaml(path / MANIFEST)
         _check_version(path, content)
         manifest = validate(content, Manifest, str(path / MANIFEST))
-        for name in REQUIRED:
+        with_text_encoder = any(name in manifest.sha256 for name in TEXT_ENCODER)
+        for name in (*REQUIRED, *TEXT_ENCODER) if with_text_encoder else REQUIRED:
             if name not in manifest.sha256:
                 raise BundleError(f"{path / MANIFEST}: no sha256 of {name}; export the bundle again.")
         for name, expected in manifest.sha256.items():

@@ -1,49 +1,38 @@
-"""A PointCloud2 in, the same PointCloud2 with labels out. The live node and bag replay both answer with this."""
+"""A PointCloud2 in, a label for each of its points out, and the labels' colours. The live node and bag replay both use this."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relidar.pointcloud2 import Buffer, CloudLayout, append_fields, decode, pack_rgb
+from relidar.pointcloud2 import Buffer, Cloud, CloudLayout, decode, pack_rgb
 from relidar.prompts import UNLABELLED, ClassPrompts
-from relidar.segmenter import Segmentation, Segmenter
+from relidar.segmenter import ClassScorer, Segmentation, Segmenter
 
 UNLABELLED_RGB = (96, 96, 96)
 
 
-@dataclass(frozen=True)
-class LabelledCloud:
-    """The answer to one cloud: its points, in their order, with label, score and rgb appended."""
-
-    layout: CloudLayout
-    data: bytes
-    segmentation: Segmentation
-
-
-def label_cloud(segmenter: Segmenter, colours: NDArray[np.float32], layout: CloudLayout, data: Buffer) -> LabelledCloud:
-    """Labels every point of a cloud; a cloud of no points gets an answer of no points.
+def segment_cloud(
+    segmenter: Segmenter, layout: CloudLayout, data: Buffer, scorer: ClassScorer | None = None
+) -> tuple[Cloud, Segmentation]:
+    """Decodes a cloud and labels every point of it; a cloud of no points gets an answer of no points.
 
     Args:
         segmenter: of the bundle.
-        colours: (256,) packed rgb by label, from `colours_of`.
         layout: of the input.
         data: of the input.
+        scorer: other classes than the segmenter's own.
 
     Raises:
         MalformedCloudError: layout and data do not fit together.
     """
+    start = time.perf_counter()
     cloud = decode(layout, data)
-    segmentation = segmenter(cloud.xyz_m, cloud.intensity) if layout.points else _nothing()
-    added: dict[str, NDArray[Any]] = {
-        "label": segmentation.label,
-        "score": segmentation.score,
-        "rgb": colours[segmentation.label],
-    }
-    answer_layout, answer_data = append_fields(layout, data, added)
-    return LabelledCloud(answer_layout, answer_data, segmentation)
+    decode_ms = 1e3 * (time.perf_counter() - start)
+    segmentation = segmenter(cloud.xyz_m, cloud.intensity, scorer)
+    return cloud, replace(segmentation, timings_ms={"decode": decode_ms, **segmentation.timings_ms})
 
 
 def palette(classes: Sequence[ClassPrompts]) -> NDArray[np.uint8]:
@@ -57,7 +46,3 @@ def palette(classes: Sequence[ClassPrompts]) -> NDArray[np.uint8]:
 def colours_of(classes: Sequence[ClassPrompts]) -> NDArray[np.float32]:
     """(256,) the palette, packed as PointCloud2 carries it."""
     return pack_rgb(palette(classes))
-
-
-def _nothing() -> Segmentation:
-    return Segmentation(np.empty(0, np.uint8), np.empty(0, np.float32), np.empty(0, np.float32), {})

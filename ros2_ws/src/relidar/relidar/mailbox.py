@@ -29,10 +29,12 @@ class Mailbox(Generic[T]):
             while self._item is None and not self._closed:
                 self._changed.wait()
             item, self._item = self._item, None
-            return None if self._closed else item
+            return item
 
-    def close(self) -> None:
-        """Wakes the reader for the last time; an unread item is forgotten."""
+    def close(self) -> T | None:
+        """Wakes the reader for the last time; returns the unread item, which nobody will read any more."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+            item, self._item = self._item, None
+            return item

@@ -27,6 +27,7 @@ class PairsExecutor:
             BackendError: ONNX Runtime cannot load the graph.
         """
         self.name = "onnxruntime-cpu"
+        self.identity = _identity(bundle, PAIRS_ONNX)
         self._session = _session(bundle.path / PAIRS_ONNX, "CPUExecutionProvider", threads)
         self._tables = [i.name.removesuffix("_source") for i in self._session.get_inputs() if i.name.endswith("_source")]
 
@@ -56,6 +57,7 @@ class DenseExecutor:
             BackendError: ONNX Runtime cannot load the graph or the device is not available.
         """
         self.name = f"onnxruntime-{device}" if device == "cuda" else f"onnxruntime-{device}-dense"
+        self.identity = _identity(bundle, DENSE_ONNX)
         provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
         # TF32 rounds to 10 bits of mantissa: faster, but no longer the reference's answer.
         self._session = _session(bundle.path / DENSE_ONNX, provider, threads, {"use_tf32": "0"} if device == "cuda" else {})
@@ -65,6 +67,10 @@ class DenseExecutor:
         """(V, C_in) -> (V, D) unit rows."""
         tables = rulebook.tables()
         return _run(self._session, {FEATURES: features, **{name: tables[name] for name in self._tables}}, self.name)
+
+
+def _identity(bundle: Bundle, graph: str) -> str:
+    return f"onnxruntime {onnxruntime.__version__} {graph} {bundle.manifest.sha256[graph][:32]}"
 
 
 def _session(

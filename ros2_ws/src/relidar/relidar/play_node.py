@@ -32,10 +32,11 @@ from relidar.atomic import write_text
 from relidar.bags import CloudBag, RecordedCloud
 from relidar.errors import BagError, RelidarError
 from relidar.pointcloud2 import layout_of
+from relidar.scan_counts import FINISHED
 
 SETTLE_S = 10.0
 """How long the answers to the last scans may take."""
-COUNTERS = ("received", "answered", "dropped", "malformed", "failed")
+COUNTERS = ("received", *FINISHED)
 
 
 class PlayNode(Node):  # type: ignore[misc]  # rclpy has no types

@@ -1,156 +1,218 @@
-"""Evaluates a bag without ROS: labels every cloud as the node would, and reports latency, and mIoU where the bag has the truth.
+"""Evaluates bags without ROS: labels every cloud as the live node would, and reports how good and how fast the answers are.
 
     python -m relidar.replay drive.mcap --bundle runs/demo/bundle --out runs/replay
     python -m relidar.replay runs/demo/street/street.mcap --bundle runs/demo/bundle --out runs/replay \\
-        --truth-field category --truth-map configs/label_maps/nuscenes32.yaml
+        --truth-field category --truth-map configs/label_maps/nuscenes32.yaml --corrupt rain --corrupt fog:3 --write
+    python -m relidar.replay monday tuesday.bag --jobs 2 --topic all --bundle runs/demo/bundle --out runs/replay
 
-Writes OUT/report.json. Latency is the time to decode, label and encode one cloud; the first, which warms up, stands apart. A
-point with a true class that stays unlabelled counts as a miss.
+Bags: rosbag2 (MCAP or sqlite3, also packed with zstd) and rosbag1; one that is cut off or corrupt is evaluated up to the damage,
+which the report tells. Writes OUT/report.html (one file, opens offline), OUT/report.json and OUT/bags/NAME/ for each bag. A bag
+whose result is there already, from the same bag, bundle and options, is not done again.
+
+The truth is a field of the clouds (--truth-field), a field of a second topic with the same stamps (--truth-topic), or files
+named by stamp, <ns>.npy or SemanticKITTI's <ns>.label (--truth-folder); --truth-map says which numbers are which classes. A point
+with a true class that stays unlabelled counts as a miss.
+
+--corrupt KIND:SEVERITY adds rain, fog, lost beams and so on to each scan and shows mIoU against severity; without :SEVERITY, all
+five. --write records OUT/bags/NAME/labelled for `ros2 bag play` and RViz (T/segmentation, T/visualization and T/label_info for
+each topic T), --rerun OUT/bags/NAME/answers.rrd.
+
+Latency is the time to decode, label and encode one cloud on a warm segmenter. With --jobs several bags share the processor, which
+makes it worse. Exit code 1 if a bag had nothing usable.
 """
 
-import json
-import time
-from argparse import Namespace
-from collections import Counter
-from dataclasses import dataclass, field
+import hashlib
+import multiprocessing
+import re
+import shutil
+import signal
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
-
-from relidar import command_line
-from relidar.atomic import write_text
-from relidar.backends import BACKENDS, open_executor
-from relidar.bags import CloudBag, RecordedCloud
-from relidar.bundle import Bundle, open_bundle
-from relidar.errors import BagError
-from relidar.label_map import LabelMap, load_label_map
-from relidar.labelled_cloud import colours_of, label_cloud
-from relidar.latency import percentiles_ms
-from relidar.metrics import Confusion
-from relidar.pointcloud2 import MalformedCloudError, decode
-from relidar.prompts import UNLABELLED
-from relidar.segmenter import Segmenter
+from relidar import bag_replay, command_line, replay_report
+from relidar.backends import BACKENDS
+from relidar.bags import ALL_TOPICS
+from relidar.bundle import open_bundle
+from relidar.corruptions import KINDS, MAX_SEVERITY, Corruption
+from relidar.errors import BagError, RelidarError
+from relidar.label_map import load_label_map
+from relidar.loaded_model import load_model
+from relidar.replay_options import ReplayOptions, finished
+from relidar.rerun_log import import_rerun
+from relidar.truth import DEFAULT_FIELD, TruthSource
 
 
-class Truth:
-    """Compares labels with a field of the cloud that holds the true ones."""
+def replay_bags(bags: Sequence[Path], out: Path, options: ReplayOptions, jobs: int) -> dict[Path, str]:
+    """Puts the result of each bag into OUT/bags/NAME; returns what went wrong, by bag.
 
-    def __init__(self, field_name: str, label_map: LabelMap, bundle: Bundle) -> None:
-        self.field_name = field_name
-        self.label_map = label_map
-        self.confusion = Confusion(label_map.names)
-        self._truth_lookup = label_map.truth_lookup()
-        self._prediction_lookup = label_map.prediction_lookup(bundle.manifest.classes)
-
-    def compare(self, scan: RecordedCloud, label: NDArray[np.uint8]) -> None:
-        """Counts one scan; raises BagError if the field is missing or holds several values a point."""
-        cloud_field = scan.layout.field(self.field_name)
-        if cloud_field is None or cloud_field.elements != 1:
-            names = ", ".join(f.name for f in scan.layout.fields)
-            raise BagError(
-                f"{scan.topic}: no field {self.field_name!r} with one value a point, only {names}; correct --truth-field."
-            )
-        raw = decode(scan.layout, scan.data).values(self.field_name)
-        with np.errstate(invalid="ignore"):
-            known = (raw >= 0) & (raw < len(self._truth_lookup))
-        truth = np.full(len(raw), UNLABELLED, np.uint8)
-        truth[known] = self._truth_lookup[raw[known].astype(np.int64)]
-        self.confusion.update(truth, self._prediction_lookup[label])
-
-    def report(self) -> dict[str, Any]:
-        """mIoU and IoU by class in percent, and the confusion matrix."""
-        miou, ious = self.confusion.miou_percent(), self.confusion.iou_percent()
-        return {
-            "field": self.field_name,
-            "map": self.label_map.name,
-            "map_description": self.label_map.description,
-            "points": self.confusion.points,
-            "miou_percent": None if miou is None else round(miou, 3),
-            "class_iou_percent": {name: None if iou is None else round(iou, 3) for name, iou in ious.items()},
-            "confusion": {"rows": [*ious], "columns": [*ious, "no answer"], "points": self.confusion.counts.tolist()},
-        }
-
-
-@dataclass
-class Tally:
-    """What a replay has measured so far."""
-
-    latency_ms: list[float] = field(default_factory=list)
-    stages_ms: dict[str, list[float]] = field(default_factory=dict)
-    points: int = 0
-    unlabelled: int = 0
-    malformed: Counter[str] = field(default_factory=Counter)
-
-    def report(self) -> dict[str, Any]:
-        """Counts and percentiles; the first scan is left out of the percentiles."""
-        return {
-            "scans": len(self.latency_ms),
-            "malformed": dict(self.malformed),
-            "points": self.points,
-            "unlabelled_points": self.unlabelled,
-            "first_latency_ms": round(self.latency_ms[0], 3),
-            "latency_ms": percentiles_ms(self.latency_ms[1:]),
-            "stages_ms": {stage: percentiles_ms(values[1:]) for stage, values in self.stages_ms.items()},
-        }
-
-
-def replay(bag: CloudBag, segmenter: Segmenter, bundle: Bundle, truth: Truth | None) -> dict[str, Any]:
-    """Labels all clouds of a bag and returns the report.
-
-    Raises:
-        BagError: the bag is damaged, holds no cloud that can be decoded, or lacks the field of the truth.
+    Bags whose result is there are left alone, as is a bag's old result where the new one fails.
     """
-    colours = colours_of(bundle.manifest.classes)
-    tally = Tally()
-    for scan in tqdm(bag, "replay", len(bag), unit="scan"):
-        start = time.perf_counter()
-        try:
-            labelled = label_cloud(segmenter, colours, scan.layout, scan.data)
-        except MalformedCloudError as error:
-            tally.malformed[error.cause] += 1
-            continue
-        tally.latency_ms.append(1e3 * (time.perf_counter() - start))
-        for stage, milliseconds in labelled.segmentation.timings_ms.items():
-            tally.stages_ms.setdefault(stage, []).append(milliseconds)
-        label = labelled.segmentation.label
-        tally.points += len(label)
-        tally.unlabelled += int((label == UNLABELLED).sum())
-        if truth is not None and len(label):
-            truth.compare(scan, label)
-    if not tally.latency_ms:
-        raise BagError(f"{bag.path}: {bag.topic} has no usable cloud; malformed: {dict(tally.malformed) or 'none'}.")
-    report = {"bag": str(bag.path), "topic": bag.topic, "bundle": str(bundle.path), "backend": segmenter.executor.name}
-    return {**report, **tally.report(), "truth": truth.report() if truth else None}
+    folder_of = result_folders(bags, out)
+    failed: dict[Path, str] = {}
+    todo = []
+    for bag, folder in folder_of.items():
+        for left in folder.parent.glob(f".{folder.name}.*"):
+            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
+        if not bag.exists():
+            failed[bag] = f"{bag}: no such bag; give a rosbag2 folder, an .mcap or .db3 file, or a rosbag1 .bag file."
+        elif finished(folder, options.inputs(bag)) is None:
+            todo.append(bag)
+        else:
+            command_line.say(f"{bag}: done before, {folder} is kept")
+    if jobs > 1 and len(todo) > 1:
+        return failed | _side_by_side(todo, folder_of, options, jobs)
+    model = load_model(options.bundle, options.backend, options.threads) if todo else None
+    for bag in todo:
+        if model is not None and (error := _error_of(bag, folder_of[bag], model, options)):
+            failed[bag] = error
+    return failed
+
+
+def result_folders(bags: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """OUT/bags/NAME for each bag; where two bags have one name, a part of the hash of their path tells them apart."""
+    names = [re.sub(r"\.(mcap|db3|bag)$", "", bag.resolve().name) for bag in bags]
+    folders = {}
+    for bag, name in zip(bags, names, strict=True):
+        digest = hashlib.sha256(str(bag.resolve()).encode()).hexdigest()[:8]
+        folders[bag] = out / "bags" / (name if names.count(name) == 1 else f"{name}-{digest}")
+    return folders
+
+
+def expand(texts: Sequence[str]) -> tuple[str, ...]:
+    """["rain", "fog:3,fog:1"] -> ("rain:1", ..., "rain:5", "fog:3", "fog:1"); raises ConfigError for what is no corruption."""
+    words = [word.strip() for text in texts for word in text.split(",")]
+    named = [[word] if ":" in word else [f"{word}:{severity}" for severity in range(1, MAX_SEVERITY + 1)] for word in words]
+    names = dict.fromkeys(str(Corruption.parse(name)) for group in named for name in group)
+    return tuple(name for name in names if not name.endswith(":0"))
+
+
+def _error_of(bag: Path, folder: Path, model: Any, options: ReplayOptions, line: int = 0) -> str | None:
+    try:
+        bag_replay.replay_bag(bag, folder, model, options, line)
+    except (RelidarError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _side_by_side(todo: list[Path], folder_of: dict[Path, Path], options: ReplayOptions, jobs: int) -> dict[Path, str]:
+    """A process for each bag, `jobs` at a time."""
+    context = multiprocessing.get_context("spawn")
+    threads = options.threads or max(1, multiprocessing.cpu_count() // jobs)
+    running: dict[Any, tuple[Path, BaseProcess, Connection]] = {}
+    failed: dict[Path, str] = {}
+    waiting: Iterator[tuple[int, Path]] = iter(enumerate(todo))
+    try:
+        while True:
+            while len(running) < jobs and (entry := next(waiting, None)) is not None:
+                line, bag = entry
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(bag, folder_of[bag], options, threads, line % jobs, theirs))
+                process.start()
+                theirs.close()
+                running[process.sentinel] = (bag, process, ours)
+            if not running:
+                return failed
+            for sentinel in wait_for(list(running)):
+                bag, ended, answer = running.pop(sentinel)
+                ended.join()
+                error = answer.recv() if answer.poll() else f"{bag}: its process ended with exit code {ended.exitcode}."
+                if error is not None:
+                    failed[bag] = error
+    finally:
+        for _, left, _ in running.values():
+            left.terminate()
+            left.join()
+
+
+def _work(bag: Path, folder: Path, options: ReplayOptions, threads: int, line: int, answer: Connection) -> None:
+    signal.signal(signal.SIGTERM, _interrupt)
+    with suppress(KeyboardInterrupt):
+        answer.send(_error_of(bag, folder, load_model(options.bundle, options.backend, threads), options, line))
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _run(arguments: Namespace) -> None:
-    bundle = open_bundle(arguments.bundle)
-    truth = Truth(arguments.truth_field, load_label_map(arguments.truth_map), bundle) if arguments.truth_field else None
-    with CloudBag(arguments.bag, arguments.topic) as bag:
-        segmenter = Segmenter.of_bundle(bundle, open_executor(bundle, arguments.backend))
-        report = replay(bag, segmenter, bundle, truth)
-    out = arguments.out / "report.json"
-    write_text(out, json.dumps(report, indent=2) + "\n")
-    miou = f", mIoU {report['truth']['miou_percent']} %" if report["truth"] else ""
-    command_line.say(f"{report['scans']} scans, latency p50 {report['latency_ms']['p50']} ms{miou}: {out}")
+    signal.signal(signal.SIGTERM, _interrupt)
+    bags = list(dict.fromkeys(arguments.bag))
+    truth = None
+    if arguments.truth_map is not None:
+        truth = TruthSource(arguments.truth_field or DEFAULT_FIELD, arguments.truth_topic, arguments.truth_folder)
+    options = ReplayOptions(
+        bundle=arguments.bundle,
+        backend=arguments.backend,
+        threads=arguments.threads,
+        topics=tuple(arguments.topic),
+        truth=truth,
+        truth_map=arguments.truth_map,
+        corruptions=expand(arguments.corrupt),
+        write=arguments.write,
+        rerun=arguments.rerun,
+        side_by_side=min(arguments.jobs, len(bags)),
+    )
+    bundle = open_bundle(options.bundle)
+    if options.truth_map is not None:
+        load_label_map(options.truth_map).prediction_lookup(bundle.manifest.classes)
+    if options.rerun:
+        import_rerun()
+    failed = replay_bags(bags, arguments.out, options, arguments.jobs)
+    folders = {bag: folder for bag, folder in result_folders(bags, arguments.out).items() if bag not in failed}
+    if folders:
+        report = replay_report.write(arguments.out, bundle, folders, failed, options)
+        for text in (text for text in report["warnings"] if text not in failed.values()):
+            sys.stderr.write(f"warning: {text}\n")
+        miou = f", mIoU {report['truth']['miou_percent']} %" if report["truth"] else ""
+        latency = report["latency_ms"]["p50"]
+        command_line.say(f"{report['scans']} scans, latency p50 {latency} ms{miou}: {arguments.out / 'report.html'}")
+    if failed:
+        raise BagError("\nerror: ".join(failed.values()))
+
+
+def _parser() -> ArgumentParser:
+    parser = command_line.parser(__doc__)
+    parser.add_argument("bag", type=Path, nargs="+", help="rosbag2 folder, .mcap, .db3 or rosbag1 .bag")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder that `python -m export.trt` wrote")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the report and the bags' results; made if missing")
+    parser.add_argument(
+        "--topic", action="append", default=[], help=f"PointCloud2 topic, may be repeated; `{ALL_TOPICS}` (default: the only one)"
+    )
+    parser.add_argument("--backend", default="auto", choices=BACKENDS, help="what runs the student (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU backend (default: what suits the machine)")
+    parser.add_argument("--truth-field", help=f"field with the true label of each point (default `{DEFAULT_FIELD}`)")
+    parser.add_argument("--truth-topic", help="topic with the truth: clouds with the stamps and points of the replayed ones")
+    parser.add_argument("--truth-folder", type=Path, help="folder with the truth: <stamp in ns>.npy or .label")
+    parser.add_argument("--truth-map", type=Path, help="YAML: which true labels and which classes of the bundle are the same")
+    parser.add_argument(
+        "--corrupt", action="append", default=[], metavar="KIND[:SEVERITY]", help=f"one of {', '.join(KINDS)}; 1-5"
+    )
+    parser.add_argument("--write", action="store_true", help="record the labelled bag")
+    parser.add_argument("--rerun", action="store_true", help="record an .rrd; needs rerun-sdk")
+    parser.add_argument("--jobs", type=int, default=1, help="bags at a time, each in a process (default %(default)s)")
+    return parser
 
 
 def main() -> None:
     """The command."""
-    parser = command_line.parser(__doc__)
-    parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 or rosbag1 .bag")
-    parser.add_argument("--bundle", type=Path, required=True, help="folder that `python -m export.trt` wrote")
-    parser.add_argument("--out", type=Path, required=True, help="folder for report.json; made if missing")
-    parser.add_argument("--topic", help="PointCloud2 topic, if the bag has several")
-    parser.add_argument("--backend", default="auto", choices=BACKENDS, help="what runs the student (default %(default)s)")
-    parser.add_argument("--truth-field", help="field of the cloud with the true label of each point")
-    parser.add_argument("--truth-map", type=Path, help="YAML: which true labels and which classes of the bundle are the same")
+    parser = _parser()
     arguments = parser.parse_args()
-    if (arguments.truth_field is None) != (arguments.truth_map is None):
-        parser.error("--truth-field and --truth-map belong together")
+    has_source = any(value is not None for value in (arguments.truth_field, arguments.truth_topic, arguments.truth_folder))
+    if has_source != (arguments.truth_map is not None):
+        parser.error("--truth-map and one of --truth-field, --truth-topic and --truth-folder belong together")
+    if arguments.truth_folder is not None and (arguments.truth_topic or arguments.truth_field):
+        parser.error("--truth-folder goes without --truth-field and --truth-topic")
+    if arguments.corrupt and not has_source:
+        parser.error("--corrupt compares with the truth; give --truth-field, --truth-topic or --truth-folder")
+    if arguments.jobs < 1 or arguments.threads < 0:
+        parser.error("--jobs must be at least 1, --threads at least 0")
     command_line.run(lambda: _run(arguments))
 
 

@@ -3,80 +3,90 @@
 import threading
 from collections import Counter, deque
 
-from relidar.latency import percentiles_ms
+from relidar.latency import is_usable_ms, percentiles_ms
 
 WINDOW = 1000
-"""Scans over which percentiles are taken."""
+"""Answers over which percentiles are reported."""
+RECENT = 50
+"""Answers whose 95th percentile is held against the configured limits: few enough to notice, and to forget, within seconds."""
+FINISHED = ("answered", "dropped", "skipped", "malformed", "failed")
+"""The ways in which a scan ends."""
 
 
 class ScanCounts:
-    """received = answered + dropped + malformed + failed + pending, read as one. Safe to use from several threads.
+    """received = answered + dropped + skipped + malformed + failed + pending, read as one. Safe to use from several threads.
 
     Pending are the scan in work and the one that waits; they are counted up and down, not worked out from the rest.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._received = self._answered = self._empty = self._dropped = self._pending = 0
-        self._malformed: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
+        self._counted: Counter[str] = Counter()
+        self._causes: Counter[str] = Counter()
         self._processing_ms: deque[float] = deque(maxlen=WINDOW)
         self._latency_ms: deque[float] = deque(maxlen=WINDOW)
+        self._recent_ms: deque[float] = deque(maxlen=RECENT)
 
     def receive(self) -> None:
         """A scan came in."""
         with self._lock:
-            self._received += 1
-            self._pending += 1
+            self._counted.update(("received", "pending"))
 
     def drop(self) -> None:
-        """A waiting scan gave way to a newer one."""
-        with self._lock:
-            self._dropped += 1
-            self._pending -= 1
+        """A waiting scan gave way to a newer one, or the node stopped answering."""
+        self._finish("dropped")
+
+    def skip(self) -> None:
+        """Nobody listens, so that a scan was not worked on."""
+        self._finish("skipped")
 
     def malform(self, cause: str) -> None:
         """A scan could not be decoded."""
-        with self._lock:
-            self._malformed[cause] += 1
-            self._pending -= 1
+        self._finish("malformed", cause)
 
     def fail(self, cause: str) -> None:
         """A well-formed scan could not be answered."""
-        with self._lock:
-            self._failed[cause] += 1
-            self._pending -= 1
+        self._finish("failed", cause)
 
     def answer(self, points: int, processing_ms: float, latency_ms: float) -> None:
-        """A scan was answered: time since work on it began, and since its stamp."""
+        """A scan was answered: time since work on it began, and since its stamp.
+
+        A latency that no clock in order can give (see `is_usable_ms`: simulated time jumped, the stamp is of another clock) is
+        counted as `latency_unusable` and kept out of all percentiles; the limits then see the processing time.
+        """
         with self._lock:
-            self._answered += 1
-            self._pending -= 1
-            self._empty += points == 0
+            self._counted["answered"] += 1
+            self._counted["pending"] -= 1
+            self._counted["empty"] += points == 0
             if points:
+                usable = is_usable_ms(latency_ms)
                 self._processing_ms.append(processing_ms)
-                self._latency_ms.append(latency_ms)
+                self._recent_ms.append(latency_ms if usable else processing_ms)
+                if usable:
+                    self._latency_ms.append(latency_ms)
+                else:
+                    self._counted["latency_unusable"] += 1
 
     @property
     def errors(self) -> int:
         """Scans malformed or failed so far."""
         with self._lock:
-            return self._malformed.total() + self._failed.total()
+            return self._counted["malformed"] + self._counted["failed"]
 
     def snapshot(self) -> dict[str, int | float | None]:
         """All counters and percentiles by name; `empty` is part of `answered`, `malformed.CAUSE` of `malformed`."""
         with self._lock:
-            values: dict[str, int | float | None] = {
-                "received": self._received,
-                "answered": self._answered,
-                "dropped": self._dropped,
-                "malformed": self._malformed.total(),
-                "failed": self._failed.total(),
-                "pending": self._pending,
-                "empty": self._empty,
-            }
-            for name, causes in (("malformed", self._malformed), ("failed", self._failed)):
-                values |= {f"{name}.{cause}": count for cause, count in sorted(causes.items())}
+            names = ("received", *FINISHED, "pending", "empty", "latency_unusable")
+            values: dict[str, int | float | None] = {name: self._counted[name] for name in names}
+            values |= dict(sorted(self._causes.items()))
             for name, window in (("processing_ms", self._processing_ms), ("latency_ms", self._latency_ms)):
                 values |= {f"{name}.{key}": value for key, value in percentiles_ms(list(window)).items()}
+            values["recent_ms.p95"] = percentiles_ms(list(self._recent_ms))["p95"]
             return values
+
+    def _finish(self, way: str, cause: str | None = None) -> None:
+        with self._lock:
+            self._counted[way] += 1
+            self._counted["pending"] -= 1
+            if cause is not None:
+                self._causes[f"{way}.{cause}"] += 1

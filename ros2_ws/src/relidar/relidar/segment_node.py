@@ -1,98 +1,181 @@
-"""ROS 2 node: labels every point of a PointCloud2.
+"""ROS 2 lifecycle node: labels every point of a PointCloud2.
 
-~/input/pointcloud in (sensor data QoS, the newest scan wins), ~/output/segmentation out: the same points in their order, with
-label, score and rgb. What became of each scan is counted in /diagnostics once a second.
+~/input/pointcloud in (sensor data QoS, the newest scan wins); ~/output/segmentation, visualization and filtered out, each only
+where somebody subscribes. configure loads, proves and warms up the bundle; activate subscribes. Unless `autostart` is false, the
+node does both by itself. What became of each scan is told in /diagnostics once a second.
 
     python -m relidar.segment_node --ros-args -p bundle:=runs/demo/bundle -r '~/input/pointcloud:=/lidar/points'
 """
 
-import os
-import signal
-import sys
-import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import InvalidParameterTypeException
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
-from rclpy.signals import SignalHandlerOptions
-from rclpy.time import Time
-from rclpy.utilities import remove_ros_args
-from sensor_msgs.msg import PointCloud2, PointField
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import PointCloud2
+from std_srvs.srv import Trigger
 
 from relidar import command_line
-from relidar.backends import BACKENDS, open_executor
-from relidar.bundle import open_bundle
-from relidar.errors import ConfigError
-from relidar.labelled_cloud import colours_of, label_cloud
-from relidar.mailbox import Mailbox
-from relidar.pointcloud2 import CloudLayout, MalformedCloudError, layout_of
+from relidar.diagnostics_report import NodeStatus, State, judge, values_of
+from relidar.errors import ConfigError, RelidarError
+from relidar.heartbeat_node import Health, Heartbeat
+from relidar.loaded_model import LoadedModel, load_model
+from relidar.node_parameters import NodeParameters, check_change
+from relidar.parameters_node import Apply, LiveParameters
+from relidar.pointcloud2 import MalformedCloudError, layout_of
+from relidar.process_node import run_lifecycle_node
+from relidar.publishers_node import Publishers
+from relidar.scan_answer import Settings, answer_scan, settings_of, with_filter
 from relidar.scan_counts import ScanCounts
-from relidar.segmenter import Segmenter
-
-STOP_TIMEOUT_S = 1.5
+from relidar.scan_worker import ScanWorker
 
 
-class SegmentNode(Node):  # type: ignore[misc]  # rclpy has no types
-    """Receives in the executor's thread, labels in a worker thread, so that a slow scan never delays receiving."""
+@dataclass(frozen=True)
+class Configured:
+    """What the node holds from configure to clean-up; replaced as a whole, so that each scan sees one state."""
+
+    model: LoadedModel
+    settings: Settings
+    publishers: Publishers
+
+
+class SegmentNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
+    """Transitions, parameters and receiving run in the executor's thread, answering in a worker thread."""
 
     def __init__(self) -> None:
-        """Loads and warms up the bundle, then subscribes; raises RelidarError where that fails."""
+        """Declares parameters and tells the diagnostics; raises ConfigError where a parameter makes no sense."""
         super().__init__("segment_node")
-        bundle = open_bundle(self._bundle_path())
-        self._executor = open_executor(bundle, self._text_parameter("backend", "auto", f"One of: {', '.join(BACKENDS)}."))
-        for name, reason in self._executor.rejected.items():
-            self.get_logger().info(f"backend {name} does not run here: {reason}")
-        golden = bundle.golden()
-        self._segmenter = Segmenter.of_bundle(bundle, self._executor)
-        self._segmenter(golden.xyz_m, golden.intensity)
-        self._colours = colours_of(bundle.manifest.classes)
+        self.failure = ""
+        self._state: State = "unconfigured"
         self._counts = ScanCounts()
         self._errors_told = 0
-        self._mailbox: Mailbox[PointCloud2] = Mailbox()
-        self._worker = threading.Thread(target=self._work, name="segment", daemon=True)
-        self._worker.start()
-        self._answers = self.create_publisher(PointCloud2, "~/output/segmentation", 5)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # The newest scan wins in the mailbox, where each drop is counted; a queue of one in the middleware would drop in silence.
-        self.create_subscription(PointCloud2, "~/input/pointcloud", self._receive, qos_profile_sensor_data)
-        # The steady clock ticks also where simulated time stands still.
-        self.create_timer(1.0, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self.get_logger().info(f"ready: {bundle.path} with {len(bundle.manifest.classes)} classes on {self._executor.name}")
+        self._last_cloud_s = 0.0
+        self._version = 0
+        self._configured: Configured | None = None
+        self._subscription: Subscription | None = None
+        self._worker: ScanWorker[PointCloud2] | None = None
+        self.parameters = LiveParameters(self, self._prepare)
+        self.create_service(Trigger, "~/set_prompts", self._set_prompts)
+        self._heartbeat = Heartbeat(self, self._health)
 
-    def stop(self) -> bool:
-        """Ends the worker after the scan in hand; False if that takes longer than STOP_TIMEOUT_S."""
-        self._mailbox.close()
-        self._worker.join(STOP_TIMEOUT_S)
-        return not self._worker.is_alive()
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads, proves and warms up the bundle."""
+        return self._transition("configuring", self._load, "inactive")
 
-    def _bundle_path(self) -> Path:
-        text = self._text_parameter("bundle", "", "Folder that `python -m export.trt` wrote.")
-        if not text:
-            raise ConfigError("parameter bundle is empty; give the bundle's folder: -p bundle:=FOLDER, or in a file.")
-        return Path(text)
+    def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribes and begins to answer."""
+        return self._transition("inactive", self._start, "active")
 
-    def _text_parameter(self, name: str, default: str, description: str) -> str:
+    def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribes; the scan in work is answered, one that waits is dropped."""
+        return self._transition("active", self._stop, "inactive")
+
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Lets go of the bundle, so that another can be configured."""
+        return self._transition("inactive", self._release, "unconfigured")
+
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Stops and lets go of everything, whatever the state."""
+        return self._transition(self._state, self._release, "finalized")
+
+    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Goes back to unconfigured."""
+        return self._transition(self._state, self._release, "unconfigured")
+
+    def close(self) -> None:
+        """Ends all threads; returns once the scan in work is finished."""
+        self._release()
+        self._heartbeat.stop()
+
+    def _transition(self, during: State, work: Callable[[], None], then: State) -> TransitionCallbackReturn:
+        before, self._state = self._state, during
         try:
-            value = self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True)).value
-        except InvalidParameterTypeException as error:
-            raise ConfigError(f"parameter {name}: {error}; give a text.") from error
-        return str(value)
+            work()
+        except Exception as error:  # noqa: BLE001  # whatever fails, the node tells and lives on
+            self._state = before
+            self.failure = str(error) if isinstance(error, RelidarError) else f"{type(error).__name__}: {error}"
+            self.get_logger().error(f"not {then}: {self.failure}")
+            return TransitionCallbackReturn.FAILURE
+        self._state, self.failure = then, ""
+        return TransitionCallbackReturn.SUCCESS
+
+    def _load(self) -> None:
+        parameters = self.parameters.current
+        if not parameters.bundle:
+            raise ConfigError("parameter bundle is empty; give the bundle's folder: -p bundle:=FOLDER, or in a file.")
+        model = load_model(Path(parameters.bundle), parameters.backend, parameters.threads)
+        for name, reason in model.executor.rejected.items():
+            self.get_logger().info(f"backend {name} does not run here: {reason}")
+        settings = settings_of(model, parameters, self._version + 1)
+        self._version += 1
+        self._configured = Configured(model, settings, Publishers(self))
+
+    def _start(self) -> None:
+        model, settings, publishers = self._now()
+        publishers.publish_label_info(settings.vocabulary)
+        self._last_cloud_s = time.monotonic()
+        self._worker = ScanWorker(self._answer_or_count, self._counts)
+        # The newest scan wins in the worker, where each drop is counted; a queue of one in the middleware would drop in silence.
+        self._subscription = self.create_subscription(PointCloud2, "~/input/pointcloud", self._receive, qos_profile_sensor_data)
+        classes = len(settings.vocabulary.classes)
+        self.get_logger().info(f"ready: {model.bundle.path} with {classes} classes on {model.executor.name}")
+
+    def _stop(self) -> None:
+        if self._subscription is not None:
+            self.destroy_subscription(self._subscription)
+            self._subscription = None
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+    def _release(self) -> None:
+        self._stop()
+        if self._configured is not None:
+            self._configured.publishers.destroy()
+        self._configured = None
+
+    def _now(self) -> tuple[LoadedModel, Settings, Publishers]:
+        configured = self._configured
+        assert configured is not None  # noqa: S101  # the state machine sees to it
+        return configured.model, configured.settings, configured.publishers
+
+    def _prepare(self, wished: NodeParameters, names: frozenset[str]) -> Apply:
+        """Refuses parameters that cannot be had, and makes ready what they ask for, so that the change itself is one step."""
+        configured = self._configured
+        check_change(self.parameters.current, wished, configured is not None)
+        if configured is None:
+            return lambda: None
+        if names & {"prompts", "similarity_prompts"}:
+            settings = settings_of(configured.model, wished, self._version + 1)
+        else:
+            settings = with_filter(configured.settings.vocabulary, wished)
+        return lambda: self._adopt(replace(configured, settings=settings))
+
+    def _adopt(self, configured: Configured) -> None:
+        self._configured = configured
+        vocabulary = configured.settings.vocabulary
+        if vocabulary.version != self._version:
+            self._version = vocabulary.version
+            configured.publishers.publish_label_info(vocabulary)
+
+    def _set_prompts(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Reads prompts_file again, which counts where `prompts` is empty: so it is emptied."""
+        if self._configured is None:
+            response.success, response.message = False, "not configured"
+            return response
+        (result,) = self.set_parameters([Parameter("prompts", Parameter.Type.STRING_ARRAY, [])])
+        response.success = result.successful
+        response.message = f"version {self._version}" if result.successful else result.reason
+        return response
 
     def _receive(self, message: PointCloud2) -> None:
-        self._counts.receive()
-        if self._mailbox.put(message) is not None:
-            self._counts.drop()
-
-    def _work(self) -> None:
-        while (message := self._mailbox.take()) is not None:
-            self._answer_or_count(message)
+        self._last_cloud_s = time.monotonic()
+        if self._worker is not None:
+            self._worker.receive(message)
 
     def _answer_or_count(self, message: PointCloud2) -> None:
         try:
@@ -105,89 +188,37 @@ class SegmentNode(Node):  # type: ignore[misc]  # rclpy has no types
             self.get_logger().error(f"scan failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
 
     def _answer(self, message: PointCloud2) -> None:
+        model, settings, publishers = self._now()
         start = time.perf_counter()
-        labelled = label_cloud(self._segmenter, self._colours, layout_of(message), message.data)
-        self._answers.publish(_cloud_message(message, labelled.layout, labelled.data))
-        latency_ns = self.get_clock().now().nanoseconds - Time.from_msg(message.header.stamp).nanoseconds
-        self._counts.answer(labelled.layout.points, 1e3 * (time.perf_counter() - start), latency_ns / 1e6)
+        wanted = publishers.wanted()
+        if not wanted:
+            self._counts.skip()
+            return
+        answer = answer_scan(model.segmenter, settings, layout_of(message), message.data, wanted)
+        publishers.publish(message, answer.clouds)
+        total_ms = 1e3 * (time.perf_counter() - start)
+        stamp = message.header.stamp  # may hold anything: rclpy's Time would not take a negative one
+        latency_ms = (self.get_clock().now().nanoseconds - (10**9 * stamp.sec + stamp.nanosec)) / 1e6
+        timings_ms = {f"{stage}_ms": value for stage, value in answer.timings_ms.items()}
+        publishers.publish_timings({**timings_ms, "total_ms": total_ms, "pipeline_latency_ms": latency_ms})
+        self._counts.answer(answer.points, total_ms, latency_ms)
 
-    def _diagnose(self) -> None:
-        values = self._counts.snapshot()
+    def _health(self) -> Health:
+        configured, parameters = self._configured, self.parameters.current
         errors = self._counts.errors
-        status = DiagnosticStatus(
-            level=DiagnosticStatus.WARN if errors > self._errors_told else DiagnosticStatus.OK,
-            name=f"{self.get_fully_qualified_name().lstrip('/')}: segmentation",
-            message=f"{errors - self._errors_told} scans not usable" if errors > self._errors_told else "labelling",
-            hardware_id=self._executor.name,
-            values=[
-                KeyValue(key="backend", value=self._executor.name),
-                KeyValue(key="golden_difference", value=f"{self._executor.golden_difference:.1e}"),
-                *[KeyValue(key=key, value="" if value is None else str(value)) for key, value in values.items()],
-            ],
-        )
-        if values["received"] == 0:
-            status.message = "no cloud received yet"
+        silence_s = time.monotonic() - self._last_cloud_s
+        status = NodeStatus(self._state, self.failure, self._counts.snapshot(), errors - self._errors_told, silence_s)
         self._errors_told = errors
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
-
-
-def _cloud_message(asked: PointCloud2, layout: CloudLayout, data: bytes) -> PointCloud2:
-    """The answer as a message, the header unchanged. `data` must be bytes: rclpy takes an ndarray a thousand times slower."""
-    return PointCloud2(
-        header=asked.header,
-        height=layout.height,
-        width=layout.width,
-        fields=[PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count) for f in layout.fields],
-        is_bigendian=layout.is_bigendian,
-        point_step=layout.point_step,
-        row_step=layout.row_step,
-        data=data,
-        is_dense=asked.is_dense,
-    )
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _spin() -> None:
-    # Python's own handlers: rclpy's would only set in when spinning begins, and loading a bundle takes seconds.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    node: SegmentNode | None = None
-    try:
-        try:
-            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        except RuntimeError as error:
-            raise ConfigError(f"ROS arguments: {error}") from error
-        node = SegmentNode()
-        while rclpy.ok():
-            rclpy.spin_once(node, timeout_sec=0.2)  # the time limit lets signals through
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        stopped = node is None or node.stop()
-        if not stopped:
-            # A scan still runs inside compiled code, which Python cannot end; it has written nothing.
-            os._exit(0)
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
+        level, message = judge(status, parameters)
+        identity = {} if configured is None else configured.model.identity()
+        version = None if configured is None else configured.settings.vocabulary.version
+        values = values_of(status, identity, version, parameters.filtered_classes)
+        return Health(level, message, identity.get("backend", ""), values)
 
 
 def main() -> None:
-    """The command: parses what ROS leaves over, then spins until SIGINT or SIGTERM."""
-    parser = command_line.parser(__doc__)
-    try:
-        own_arguments = remove_ros_args(sys.argv)[1:]
-    except RuntimeError as error:
-        parser.error(str(error))
-    parser.parse_args(own_arguments)
-    command_line.run(_spin)
+    """The command: parses what ROS leaves over, then runs until SIGINT or SIGTERM."""
+    run_lifecycle_node(command_line.parser(__doc__), SegmentNode)
 
 
 if __name__ == "__main__":

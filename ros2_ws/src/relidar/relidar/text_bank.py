@@ -24,10 +24,15 @@ class TextBank:
     embeddings: NDArray[np.float32]
     """(C, D) unit rows, one a prompt."""
 
+    def missing(self, prompts: Sequence[str]) -> list[str]:
+        """Those of the prompts that the bank lacks, each once."""
+        known = set(self.prompts)
+        return [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
+
     def lookup(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """(len(prompts), D) rows of the given prompts; raises TextError for one that is not in the bank."""
         row = {prompt: index for index, prompt in enumerate(self.prompts)}
-        missing = [prompt for prompt in prompts if prompt not in row]
+        missing = self.missing(prompts)
         if missing:
             raise TextError(
                 f"text bank: no embedding of {', '.join(map(repr, missing[:5]))}; the bank holds {len(self.prompts)} prompts. "

@@ -36,6 +36,7 @@ class EngineExecutor:
         self.name: str = runtime
         trt = import_runtime(runtime)
         key = engine_key(bundle, runtime, trt.__version__, target_of_device())
+        self.identity = key.digest
         if fault := plan_fault(bundle, key):
             raise BackendError(f"{runtime}: {fault}; run `python -m export.trt {bundle.path}` on this machine.")
         # The logger must outlive the engine, and the engine the context.

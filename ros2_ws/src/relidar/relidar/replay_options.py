@@ -1,0 +1,65 @@
+"""What a replay is asked to do, and whether a bag's result was made from the same."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relidar.bundle import MANIFEST, sha256_file
+from relidar.truth import TruthSource
+
+RESULT = "result.json"
+RESULT_FORMAT = 1
+"""Goes up when results of before cannot be read any more."""
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What is asked of each bag."""
+
+    bundle: Path
+    backend: str = "auto"
+    threads: int = 0
+    """Of the CPU backend; 0 leaves it to the backend."""
+    topics: tuple[str, ...] = ()
+    truth: TruthSource | None = None
+    truth_map: Path | None = None
+    corruptions: tuple[str, ...] = ()
+    """Such as "rain:3"."""
+    write: bool = False
+    rerun: bool = False
+    side_by_side: int = 1
+    """Bags that share the processor, which slows each; no part of `inputs`."""
+
+    def inputs(self, bag: Path) -> dict[str, Any]:
+        """All that a result depends on, as plain data; a result with the same inputs need not be made again."""
+        folder = self.truth.folder if self.truth else None
+        return {
+            "format": RESULT_FORMAT,
+            "bag": _state(bag),
+            "bundle": sha256_file(self.bundle / MANIFEST),
+            "backend": self.backend,
+            "threads": self.threads,
+            "topics": list(self.topics),
+            "truth": str(self.truth) if self.truth else None,
+            "truth_files": _state(folder) if folder else None,
+            "truth_map": sha256_file(self.truth_map) if self.truth_map else None,
+            "corruptions": list(self.corruptions),
+            "write": self.write,
+            "rerun": self.rerun,
+        }
+
+
+def finished(folder: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
+    """The result in `folder` if it was made from the same inputs."""
+    try:
+        result: Any = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) and result.get("inputs") == inputs else None
+
+
+def _state(path: Path) -> dict[str, list[int]]:
+    """Size and time of change of a file, or of each file in a folder: what changes when the contents do."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return {str(file.resolve()): [file.stat().st_size, file.stat().st_mtime_ns] for file in files}

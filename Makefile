@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 EXTRAS := train,export,vehicle,rtx,ros-wheels,dev
 
-.PHONY: setup demo test check bench
+.PHONY: setup demo test check bench soak
 
 setup: .venv/installed
 
@@ -26,3 +26,7 @@ check: setup
 
 bench: setup
 	$(PY) -m pytest tests/benchmarks -m bench -s
+
+# The real node under clouds of every kind, changes of words and bundles, and publishers that come and go.
+soak: setup
+	$(PY) -m tests.soak --minutes $(or $(SOAK_MINUTES),30) --out runs/soak/verdict.json

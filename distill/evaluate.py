@@ -5,94 +5,92 @@
         --corrupt rain --corrupt fog --corrupt beam-drop:3 --out runs/kitti.json
 
 `zero-shot` runs a checkpoint on the validation split of a nuScenes dataset; `scans` runs a bundle on a folder of labelled .npz
-scans, such as those of another sensor. `--corrupt` measures both again in bad weather and with a failing sensor, and draws mean
-IoU against severity beside OUT (relidar.corruptions says what each severity is).
+scans, such as those of another sensor. `--corrupt` measures both again in bad weather and with a failing sensor, as replay does,
+and draws mean IoU against severity beside OUT (relidar.corruptions says what each severity is). A point whose return is lost or
+replaced counts as a miss of its true class; the mean IoU of the returns left stands beside it.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from distill import robustness
 from distill.checkpoint import load_student
 from distill.config import TrainConfig
 from distill.nuscenes_frames import Keyframe, read_cloud, read_keyframes, read_lidarseg
 from distill.pooling import pool
-from distill.robustness import Cloud, Plan
 from distill.scan_folder import ScanSet, list_scans, read_scan
 from distill.structure import structure_gaps
 from distill.student import LEVELS
 from distill.teacher_cache import view_keyframe
 from distill.teachers import make_teacher
 from distill.torch_executor import TorchExecutor, student_segmenter
-from relidar import command_line, config_file
-from relidar.atomic import atomic_file, write_text
+from relidar import charts, command_line, config_file
+from relidar.atomic import write_text
 from relidar.bundle import open_bundle
 from relidar.corruptions import KINDS
 from relidar.errors import DatasetError
 from relidar.label_map import LabelMap, load_label_map
 from relidar.metrics import Confusion
 from relidar.prompts import ClassPrompts
+from relidar.robustness import Robustness, expand, plot
 from relidar.rulebook import build_rulebook
 from relidar.segmenter import Segmenter
 from relidar.voxels import voxelise
 
+Cloud = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.integer]]
+"""xyz_m (N, 3), intensity (N,), true label (N,)."""
 STRUCTURE_FRAMES = 8
 """Keyframes that the structural gaps are averaged over, at most; each costs a run of the teacher."""
 
 
-def score(segmenter: Segmenter, classes: Iterable[ClassPrompts], clouds: Iterable[Cloud], label_map: LabelMap) -> dict[str, Any]:
-    """Labels clouds and compares them with the truth: {miou, class_iou, points, scans}, IoU in percent.
+def score(
+    segmenter: Segmenter,
+    classes: Iterable[ClassPrompts],
+    clouds: Iterable[Cloud],
+    label_map: LabelMap,
+    corruptions: Sequence[str] = (),
+    intensity_max: float = 255.0,
+) -> dict[str, Any]:
+    """Labels clouds and compares them with the truth: {miou, class_iou, points, scans, robustness}, IoU in percent.
 
-    The mean is over the classes that occur in the truth; class_iou holds None for the others.
+    The mean is over the classes that occur in the truth; class_iou holds None for the others. Robustness is the report of
+    relidar.robustness, None without `corruptions` (such as "rain:3"); `intensity_max` is a full return in the clouds.
     """
-    confusion = Confusion(label_map.names)
-    truth, prediction = label_map.truth_lookup(), label_map.prediction_lookup(tuple(classes))
+    confusion, robustness = Confusion(label_map.names), Robustness(label_map.names, corruptions)
+    truth_of, prediction_of = label_map.truth_lookup(), label_map.prediction_lookup(tuple(classes))
+
+    def predict(xyz_m: NDArray[np.float32], intensity: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+        return prediction_of[segmenter(xyz_m, intensity).label]
+
     scans = 0
     for xyz_m, intensity, label in clouds:
-        confusion.update(truth[label], prediction[segmenter(xyz_m, intensity).label])
+        truth, prediction = truth_of[label], predict(xyz_m, intensity)
+        confusion.update(truth, prediction)
+        robustness.scan(scans, (xyz_m, intensity), intensity_max, truth, prediction, predict)
         scans += 1
     return {
         "miou": confusion.miou_percent(),
         "class_iou": confusion.iou_percent(),
         "points": confusion.points,
         "scans": scans,
+        "robustness": robustness.report(confusion),
     }
 
 
-def score_corrupted(
-    segmenter: Segmenter,
-    classes: Iterable[ClassPrompts],
-    clouds: Callable[[str], Iterable[Cloud]],
-    label_map: LabelMap,
-    plan: Plan,
-    intensity_max: float,
-) -> dict[str, Any]:
-    """What `score` says of the clouds as they are, and at every severity of the plan; `clouds(name)` reads them anew."""
-    classes = tuple(classes)
-    result = score(segmenter, classes, clouds("as they are"), label_map)
-    if plan:
-        miou_of = lambda changed: score(segmenter, classes, changed, label_map)["miou"]  # noqa: E731
-        result |= robustness.measure(plan, clouds, miou_of, label_map, intensity_max, result["miou"])
-    return result
-
-
-def zero_shot(config: TrainConfig, checkpoint_path: Path, label_map: LabelMap, plan: Plan) -> dict[str, Any]:
+def zero_shot(config: TrainConfig, checkpoint_path: Path, label_map: LabelMap, corruptions: Sequence[str]) -> dict[str, Any]:
     """Scores a checkpoint on the validation split, and measures the structural gaps between it and the teacher there."""
     checkpoint = load_student(checkpoint_path)
     frames = read_keyframes(config.data, config.data.val_split)
-
-    def clouds(name: str) -> Iterator[Cloud]:
-        return (_labelled_cloud(frame) for frame in tqdm(frames, desc=f"zero-shot, {name}", unit="keyframe"))
-
+    clouds = (_labelled_cloud(frame) for frame in tqdm(frames, desc="zero-shot", unit="keyframe"))
     segmenter, classes = student_segmenter(checkpoint), checkpoint.prompt_set.classes
-    result = score_corrupted(segmenter, classes, clouds, label_map, plan, checkpoint.preprocessing.intensity_max)
+    result = score(segmenter, classes, clouds, label_map, corruptions, checkpoint.preprocessing.intensity_max)
     teacher = make_teacher(config.teacher)
     executor = TorchExecutor(checkpoint.student)
     gaps = []
@@ -109,7 +107,7 @@ def zero_shot(config: TrainConfig, checkpoint_path: Path, label_map: LabelMap, p
     return result
 
 
-def scan_folder(folder: Path, bundle_path: Path, scan_set: ScanSet, backend: str, plan: Plan) -> dict[str, Any]:
+def scan_folder(folder: Path, bundle_path: Path, scan_set: ScanSet, backend: str, corruptions: Sequence[str]) -> dict[str, Any]:
     """Scores a bundle on the labelled scans of a folder; the result states the class mapping."""
     from relidar.backends import open_executor  # here, since a machine that only trains has no ONNX Runtime
 
@@ -118,12 +116,9 @@ def scan_folder(folder: Path, bundle_path: Path, scan_set: ScanSet, backend: str
     segmenter = Segmenter.of_bundle(bundle, open_executor(bundle, backend))
     intensity_max = bundle.manifest.preprocessing.intensity_max
     gain = np.float32(intensity_max / scan_set.intensity_max)
-
-    def clouds(name: str) -> Iterator[Cloud]:
-        scans = (read_scan(path) for path in tqdm(paths, desc=f"{scan_set.name}, {name}", unit="scan"))
-        return ((scan.xyz_m, scan.intensity * gain, scan.label) for scan in scans)
-
-    result = score_corrupted(segmenter, bundle.manifest.classes, clouds, scan_set, plan, intensity_max)
+    scans = (read_scan(path) for path in tqdm(paths, desc=scan_set.name, unit="scan"))
+    clouds = ((scan.xyz_m, scan.intensity * gain, scan.label) for scan in scans)
+    result = score(segmenter, bundle.manifest.classes, clouds, scan_set, corruptions, intensity_max)
     result["mapping"] = {c.name: list(c.predicted) for c in scan_set.classes}
     return result
 
@@ -141,8 +136,11 @@ def table(result: dict[str, Any]) -> str:
     present = sum(iou is not None for iou in result["class_iou"].values())
     mean = "none" if result["miou"] is None else f"{result['miou']:.1f}"
     lines.append(f"mean IoU {mean} % over {present} classes, {result['points']} points of {result['scans']} scans")
-    if "robustness" in result:
-        lines.append(robustness.table(result))
+    for row in result["robustness"]["rows"] if result["robustness"] else ():
+        whole, left = ("none" if row[k] is None else f"{row[k]:.1f}" for k in ("miou_percent", "left_miou_percent"))
+        gone = row["lost_percent"] + row["replaced_percent"]
+        name = f"{row['kind']}:{row['severity']}"
+        lines.append(f"{name:18s} mIoU {whole:>5s}   of the returns left {left:>5s}   returns lost or replaced {gone:5.1f} %")
     return "\n".join(lines)
 
 
@@ -152,7 +150,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--out", type=Path, help="write the result here as JSON")
-    words = f"KIND[:SEVERITY], repeatable; KIND: {', '.join(KINDS)}; SEVERITY: 1 to 5 (default: 0 to 5)"
+    words = f"KIND[:SEVERITY], repeatable; KIND: {', '.join(KINDS)}; SEVERITY: 1 to 5 (default: all)"
     common.add_argument("--corrupt", action="append", default=[], metavar="KIND[:SEVERITY]", help=words)
     validation = commands.add_parser("zero-shot", parents=[common], help="a checkpoint on a validation split")
     validation.add_argument("--config", type=Path, required=True, help="training configuration (YAML)")
@@ -164,23 +162,22 @@ def main() -> None:
     folder.add_argument("--scan-set", type=Path, required=True, help="what the labels mean (configs/scan_sets/*.yaml)")
     folder.add_argument("--backend", default="auto")
     arguments, overrides = parser.parse_known_args()
-    plan = robustness.plan_of(arguments.corrupt)
+    corruptions = expand(arguments.corrupt)
     if arguments.command == "zero-shot":
         config = config_file.load(arguments.config, TrainConfig, overrides)
-        result = zero_shot(config, arguments.checkpoint, load_label_map(arguments.label_map), plan)
+        result = zero_shot(config, arguments.checkpoint, load_label_map(arguments.label_map), corruptions)
     elif overrides:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     else:
         scan_set = config_file.load(arguments.scan_set, ScanSet)
-        result = scan_folder(arguments.folder, arguments.bundle, scan_set, arguments.backend, plan)
+        result = scan_folder(arguments.folder, arguments.bundle, scan_set, arguments.backend, corruptions)
     command_line.say(table(result))
     if arguments.out:
         write_text(arguments.out, json.dumps(result, indent=2) + "\n")
-        if plan:
-            plot = arguments.out.with_name(f"{arguments.out.stem}_robustness.png")
-            with atomic_file(plot) as temporary:
-                temporary.write_bytes(robustness.lines(result["robustness"]))
-            command_line.say(f"plot: {plot}")
+        if corruptions:
+            file = arguments.out.with_name(f"{arguments.out.stem}_robustness.svg")
+            write_text(file, charts.alone(plot(result["robustness"]["rows"])))
+            command_line.say(f"plot: {file}")
 
 
 if __name__ == "__main__":

@@ -6,20 +6,19 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from distill.images import read_image
 from distill.nuscenes_frames import Keyframe, project
+from relidar import from_above
 from relidar.labelled_cloud import palette
 from relidar.prompts import ClassPrompts
 
 matplotlib.use("Agg")
-GROUND = "#14161a"
-"""Background of the view from above."""
-REACH_M = 45.0
-"""The view from above goes this far to each side."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +35,20 @@ class Labelled:
     """(N,)"""
 
 
-def from_above(scan: Labelled, classes: Sequence[ClassPrompts]) -> bytes:
+def seen_from_above(scan: Labelled, classes: Sequence[ClassPrompts]) -> bytes:
     """Truth, answer and score of a scan seen from above; PNG."""
-    colours = palette(classes) / 255.0
+    rgb = palette(classes)
     figure = Figure(figsize=(15, 5.9), facecolor="white", layout="constrained")
     axes = figure.subplots(1, 3)
-    order = np.argsort(scan.xyz_m[:, 2])  # what stands higher is drawn later, as it would be seen
-    x, y = scan.xyz_m[order, 0], scan.xyz_m[order, 1]
-    for axis, labels in zip(axes, (scan.truth, scan.label), strict=False):
-        axis.scatter(x, y, s=1.2, c=colours[labels[order]], linewidths=0)
-    drawn = axes[2].scatter(x, y, s=1.2, c=scan.score[order], cmap="viridis", vmin=0, vmax=1, linewidths=0)
-    figure.colorbar(drawn, ax=axes[2], fraction=0.04)
-    for axis, title in zip(axes, ("truth", "student's answer", "score (cosine with the best word)"), strict=True):
-        axis.set(xlim=(-REACH_M, REACH_M), ylim=(-REACH_M, REACH_M), aspect="equal", facecolor=GROUND, xticks=[], yticks=[])
-        axis.set_title(title)
+    titles = ("truth", "student's answer", "score (cosine with the best word)")
+    views = (rgb[scan.truth], rgb[scan.label], from_above.colours_of_score(scan.score))
+    for axis, title, view in zip(axes, titles, views, strict=True):
+        axis.imshow(from_above.draw(scan.xyz_m, view), interpolation="nearest")
+        axis.set(xticks=[], yticks=[], title=title)
+    figure.colorbar(ScalarMappable(Normalize(0, 1), "viridis"), ax=axes[2], fraction=0.04)
     shown = [c for c in classes if (scan.truth == c.id).any() or (scan.label == c.id).any()]
     figure.legend(
-        handles=[Patch(color=colours[c.id], label=c.name.replace("_", " ")) for c in shown],
+        handles=[Patch(color=rgb[c.id] / 255.0, label=c.name.replace("_", " ")) for c in shown],
         loc="outside lower center", ncols=8, frameon=False,
     )  # fmt: skip
     return _png(figure)

@@ -82,7 +82,7 @@ def write_report(demo: Path) -> None:
     classes = bundle.manifest.classes
     frame = most_varied(read_keyframes(config.data, config.data.val_split))
     scan = label_keyframe(bundle, frame, load_label_map(LABEL_MAP))
-    top, cameras = pictures.from_above(scan, classes), pictures.in_cameras(frame, scan, classes)
+    top, cameras = pictures.seen_from_above(scan, classes), pictures.in_cameras(frame, scan, classes)
     for name, png in ((TOP_PICTURE, top), (CAMERA_PICTURE, cameras)):
         with atomic_file(demo / name) as temporary:
             temporary.write_bytes(png)

@@ -1,6 +1,7 @@
 """A trained student becomes a bundle: both ONNX lowerings, the text bank, a golden scan, and a manifest with every hash.
 
-With a text encoder, new words can be embedded on the vehicle too.
+The dense lowering is written in half precision too, so that a vehicle can choose. With a text encoder, new words can be
+embedded on the vehicle too.
 """
 
 import shutil
@@ -16,15 +17,18 @@ from distill.student import LEVELS, Student
 from distill.text_encoders import TextEncoder
 from distill.torch_executor import TorchExecutor
 from export.dense import dense_onnx
+from export.half import in_half_precision
 from export.onnx_graph import write_onnx
 from export.pairs import pairs_onnx
 from export.program import lower
 from export.text_tower import write_text_encoder
 from relidar.atomic import atomic_file, atomic_folder
 from relidar.bundle import (
+    DENSE_FP16_ONNX,
     DENSE_ONNX,
     ENGINES,
     GOLDEN,
+    MANIFEST,
     PAIRS_ONNX,
     REQUIRED,
     TEXT_BANK,
@@ -91,11 +95,12 @@ def write_bundle(
     program = lower(checkpoint.student)
     with atomic_folder(out) as folder:
         write_onnx(dense_onnx(program), folder / DENSE_ONNX)
+        write_onnx(dense_onnx(in_half_precision(program)), folder / DENSE_FP16_ONNX)
         write_onnx(pairs_onnx(program), folder / PAIRS_ONNX)
         save_text_bank(checkpoint.text, folder / TEXT_BANK)
         if text_encoder is not None:
             write_text_encoder(text_encoder, checkpoint.text, checkpoint.prompt_set.templates, folder)
-        names = REQUIRED if text_encoder is None else (*REQUIRED, *TEXT_ENCODER)
+        names = (*REQUIRED, DENSE_FP16_ONNX, *(TEXT_ENCODER if text_encoder is not None else ()))
         features = reference_features(checkpoint.student, checkpoint.preprocessing, scans[0])
         with atomic_file(folder / GOLDEN) as temporary:
             np.savez(temporary, xyz_m=scans[0].xyz_m, intensity=scans[0].intensity, features=features)
@@ -146,7 +151,7 @@ def _keep_engines(old: Path, new: Path) -> None:
 
 def _refuse_foreign(out: Path) -> None:
     """Only an empty place or an older bundle may be replaced: a mistyped --out must not delete a folder of something else."""
-    if out.is_dir() and any(out.iterdir()) and not (out / "manifest.yaml").is_file():
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise ConfigError(f"{out}: a folder that is not a bundle; expected a new path or an older bundle, choose another --out.")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: a file; expected the path of a folder for the bundle.")

@@ -4,7 +4,7 @@ y[v] = [x[table[v, 0]], ..., x[table[v, K - 1]]] @ W with a zero row for the emp
 on a GPU one large matrix product runs well, and every node is one that TensorRT and TensorRT-RTX parse.
 
 Inputs: features (V_0, C_in) float32 and the tables of `Rulebook.tables()`, (V_out, K) int32 with -1 = empty.
-Output: unit_features (V_0, D) float32.
+Output: unit_features (V_0, D) float32. A program in half precision (`export.half`) has the same inputs and output.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def dense_onnx(program: Program) -> onnx.ModelProto:
     for step in program.steps:
         if isinstance(step, Convolution):
             if step.input not in padded:
-                padded[step.input] = _pad(graph, step.input, step.weight.shape[1])
+                padded[step.input] = _pad(graph, step)
             _convolution(graph, step, padded[step.input])
         else:
             emit_row_step(graph, step)
@@ -42,9 +42,10 @@ def output_level(table: str) -> int:
     return int(level) + (kind == "down")
 
 
-def _pad(graph: Graph, x: str, channels: int) -> str:
-    zero = graph.constant(f"zero_{channels}", np.zeros((1, channels), np.float32))
-    return graph.node("Concat", [zero, x], f"{x}_padded", axis=0)
+def _pad(graph: Graph, step: Convolution) -> str:
+    channels, dtype = step.weight.shape[1], step.weight.dtype
+    zero = graph.constant(f"zero_{channels}_{dtype}", np.zeros((1, channels), dtype))
+    return graph.node("Concat", [zero, step.input], f"{step.input}_padded", axis=0)
 
 
 def _convolution(graph: Graph, step: Convolution, padded: str) -> None:

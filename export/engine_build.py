@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from relidar.bundle import DENSE_ONNX, Bundle
+from relidar.bundle import Bundle, Precision
 from relidar.cuda_device import target_of_device
-from relidar.engine_cache import EngineKey, Precision, Runtime, engine_key, plan_fault, plan_path, store_plan
+from relidar.engine_cache import EngineKey, Runtime, engine_key, plan_fault, plan_path, store_plan
 from relidar.errors import BackendError
 from relidar.trt_executor import import_runtime
 
@@ -42,13 +42,14 @@ def build_engine(bundle: Bundle, runtime: Runtime, target: str, precision: Preci
     """The plan of a bundle for one target: (its path, whether it was built now rather than found whole in engines/).
 
     Raises:
+        BundleError: the bundle lacks a network of this precision.
         BackendError: the runtime does not know the target, cannot parse the graph or cannot build it; says why.
     """
     trt = import_runtime(runtime)
     key = engine_key(bundle, runtime, trt.__version__, target, precision)
     if plan_fault(bundle, key) is None:
         return plan_path(bundle, key), False
-    return store_plan(bundle, key, _plan(trt, bundle.path / DENSE_ONNX, key)), True
+    return store_plan(bundle, key, _plan(trt, bundle.path / bundle.dense_graph(precision), key)), True
 
 
 def _plan(trt: Any, onnx: Path, key: EngineKey) -> bytes:
@@ -58,7 +59,7 @@ def _plan(trt: Any, onnx: Path, key: EngineKey) -> bytes:
     _set_target(trt, config, key)
     # TF32 rounds to 10 bits of mantissa: faster, but no longer the reference's answer.
     config.clear_flag(trt.BuilderFlag.TF32)
-    network = builder.create_network(0)
+    network = builder.create_network(_network_flags(trt))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(onnx.read_bytes()):
         faults = [f"{parser.get_error(i).node_operator()}: {parser.get_error(i).desc()}" for i in range(parser.num_errors)]
@@ -77,6 +78,12 @@ def _plan(trt: Any, onnx: Path, key: EngineKey) -> bytes:
     return bytes(plan)
 
 
+def _network_flags(trt: Any) -> int:
+    """Strong typing: each layer runs in the precision that the graph gives it. Later runtimes than TensorRT 10 know no other."""
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
 def _set_target(trt: Any, config: Any, key: EngineKey) -> None:
     if key.runtime == "tensorrt":
         device = target_of_device()
@@ -87,7 +94,7 @@ def _set_target(trt: Any, config: Any, key: EngineKey) -> None:
             )
         return
     known = sorted(name.lower() for name in trt.ComputeCapability.__members__ if name.startswith("SM"))
-    usable = [name for name in known if name not in FP16_ONLY]
+    usable = [name for name in known if key.precision == "fp16" or name not in FP16_ONLY]
     if key.target not in usable:
         raise BackendError(
             f"target {key.target!r}: {key.runtime} {key.version} builds {key.precision} engines for {', '.join(usable)}; "

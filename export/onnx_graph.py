@@ -17,6 +17,7 @@ IR_VERSION = 8
 """The file format that belongs to opset 17; what `onnx` writes by default is newer than some runtimes read."""
 
 FLOAT = TensorProto.FLOAT
+FLOAT16 = TensorProto.FLOAT16
 INT32 = TensorProto.INT32
 INT64 = TensorProto.INT64
 

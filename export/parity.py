@@ -1,42 +1,56 @@
-"""Do all forms of a student give the same answer? Compares them on the bundle's golden scan and fails where they do not.
+"""Do all forms of a student give the same answer? Compares them on the bundle's golden scan and on scans that are given.
 
   python -m export.parity runs/demo/bundle --checkpoint runs/demo/train/student.pt --out runs/demo/parity.json
+  python -m export.parity runs/demo/bundle --scans runs/demo/street/samples/LIDAR_TOP --scans my_scans
 
 The reference is PyTorch running the checkpoint; without --checkpoint it is the golden features that PyTorch left in the bundle,
-and PyTorch is not needed. The exit code is 1 where a unit feature differs by more than the bundle's tolerance.
+and the pairs graph on other scans. Only --checkpoint needs PyTorch. The exit code is 1 where a unit feature in single precision
+differs by more than the bundle's tolerance, or where half precision changes too many labels.
+
+The figures stay in the bundle as parity.json, with the hash of the manifest that they belong to. The manifest does not list them:
+they are evidence about the files that it lists, and may be measured anew at any time. Half precision runs through ONNX Runtime on
+the CPU here, which computes products in float32 and rounds less often than a GPU does.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from export.agreement import FP16_LABEL_AGREEMENT, Agreement, Features, agreement, together
 from relidar import command_line
 from relidar.atomic import write_text
-from relidar.bundle import Bundle, open_bundle
-from relidar.errors import BackendError
+from relidar.bundle import DENSE_FP16_ONNX, MANIFEST, Bundle, Precision, open_bundle, sha256_file
+from relidar.errors import BackendError, CloudError
 from relidar.executor import Executor
 from relidar.onnx_executor import DenseExecutor, PairsExecutor
 from relidar.rulebook import Rulebook, build_rulebook
 from relidar.segmenter import ClassScorer
 from relidar.voxels import voxelise
 
+REPORT = "parity.json"
+SCANS_OF_A_FOLDER = 4
+"""Taken evenly: half precision on the CPU takes seconds a scan."""
+GOLDEN_SCAN = "golden scan"
+
+Scan = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Points (N, 3) in the sensor frame, metres, and their intensity (N,) in the sensor's unit."""
+Reference = Callable[[Features, Rulebook], Features]
+
 
 @dataclass(frozen=True)
-class Agreement:
-    """One form against the reference, over all voxels of the golden scan."""
+class ScanSet:
+    """The comparison on the scans of one folder."""
 
     name: str
-    max_abs: float
-    """Largest difference of a unit feature."""
-    mean_abs: float
-    min_cosine: float
-    """Of the voxel that agrees least."""
-    label_agreement: float
-    """Share of the voxels with the same label."""
+    reference: str
+    scans: int
+    voxels: int
+    forms: tuple[Agreement, ...]
 
 
 @dataclass(frozen=True)
@@ -45,75 +59,150 @@ class Parity:
 
     reference: str
     voxels: int
+    """Of the golden scan."""
     tolerance: float
     max_abs: float
-    """The largest of all forms."""
+    """The largest of the forms in single precision, over all scans."""
     forms: tuple[Agreement, ...]
+    """On the golden scan."""
+    scan_sets: tuple[ScanSet, ...]
+    """On the scans that were given."""
+    manifest_sha256: str
+    """The bundle that was measured."""
 
     @property
     def holds(self) -> bool:
-        """Whether every form is within the tolerance; a NaN is not."""
-        return all(form.max_abs <= self.tolerance for form in self.forms)
+        """Whether every form holds on every scan."""
+        return all(form.holds(self.tolerance) for form in self.all_forms)
+
+    @property
+    def all_forms(self) -> tuple[Agreement, ...]:
+        """Of the golden scan and of all sets."""
+        return (*self.forms, *(form for scan_set in self.scan_sets for form in scan_set.forms))
 
 
-def measure(bundle: Bundle, checkpoint: Path | None = None) -> Parity:
-    """Runs the golden scan through every form; raises CheckpointError, BackendError or BundleError."""
+def measure(bundle: Bundle, checkpoint: Path | None = None, scan_sets: Mapping[str, Sequence[Scan]] | None = None) -> Parity:
+    """Runs scans through every form.
+
+    Args:
+        bundle: an opened bundle.
+        checkpoint: of PyTorch's student, the reference; None takes what the bundle holds.
+        scan_sets: further scans by the name of their set.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read. BundleError: the golden scan cannot be used.
+        BackendError: a form cannot run, or is of another network. CloudError: a scan without a point in range.
+    """
     golden = bundle.golden()
-    voxels = voxelise(golden.xyz_m, golden.intensity, bundle.manifest.preprocessing)
-    rulebook = build_rulebook(voxels.coordinates, bundle.manifest.student.levels)
-    if len(golden.features) != len(voxels.coordinates):
+    executors = _executors(bundle)
+    torch = None if checkpoint is None else _torch(checkpoint)
+    features, rulebook = _voxels(bundle, GOLDEN_SCAN, (golden.xyz_m, golden.intensity))
+    if len(golden.features) != len(features):
         raise BackendError(
-            f"{bundle.path}: the golden scan gives {len(voxels.coordinates)} voxels, the reference had {len(golden.features)}; "
+            f"{bundle.path}: the golden scan gives {len(features)} voxels, the reference had {len(golden.features)}; "
             "the bundle was made by another version of relidar: export it again."
         )
-    answers = {executor.name: executor(voxels.features, rulebook) for executor in _executors(bundle)}
-    if checkpoint is None:
-        reference = "golden features"
-        expected = golden.features
-    else:
-        reference = f"torch, {checkpoint}"
-        expected = _torch_features(checkpoint, voxels.features, rulebook)
-        answers = {"golden features": golden.features, **answers}
+    answers: dict[str, Features] = {} if torch is None else {"golden features": golden.features}
+    reference = "golden features" if torch is None else f"torch, {checkpoint}"
+    expected = golden.features if torch is None else torch(features, rulebook)
+    answers |= {name: executor(features, rulebook) for name, (executor, _) in executors.items()}
     if any(answer.shape != expected.shape for answer in answers.values()):
         raise BackendError(
             f"{reference}: features {expected.shape}, the bundle's are {golden.features.shape}; not its checkpoint."
         )
     scorer = ClassScorer(bundle.manifest.classes, bundle.text, bundle.manifest.unknown_threshold)
-    forms = tuple(agreement(name, answer, expected, scorer) for name, answer in answers.items())
-    largest = float(np.max([form.max_abs for form in forms]))
-    return Parity(reference, len(expected), bundle.manifest.tolerance, largest, forms)
+    precision: dict[str, Precision] = {name: precision for name, (_, precision) in executors.items()}
+    forms = tuple(agreement(name, answer, expected, scorer, precision.get(name, "fp32")) for name, answer in answers.items())
+    sets = tuple(_scan_set(bundle, name, scans, executors, torch, reference, scorer) for name, scans in (scan_sets or {}).items())
+    every = (*forms, *(form for scan_set in sets for form in scan_set.forms))
+    largest = float(np.max([form.max_abs for form in every if form.precision == "fp32"]))
+    return Parity(reference, len(expected), bundle.manifest.tolerance, largest, forms, sets, sha256_file(bundle.path / MANIFEST))
 
 
-def agreement(name: str, answer: NDArray[np.float32], expected: NDArray[np.float32], scorer: ClassScorer) -> Agreement:
-    """Compares (V, D) unit rows."""
-    difference = np.abs(answer - expected)
-    cosine = (answer * expected).sum(axis=1)
-    same = scorer(answer)[0] == scorer(expected)[0]
-    return Agreement(name, float(difference.max()), float(difference.mean()), float(cosine.min()), float(same.mean()))
+def _scan_set(
+    bundle: Bundle,
+    name: str,
+    scans: Sequence[Scan],
+    executors: dict[str, tuple[Executor, Precision]],
+    torch: Reference | None,
+    reference: str,
+    scorer: ClassScorer,
+) -> ScanSet:
+    """Compares the forms on scans that have no golden answer: without torch the pairs graph is what others are compared with."""
+    pairs, _ = executors["onnxruntime-cpu"]
+    compared = {form: each for form, each in executors.items() if torch is not None or each[0] is not pairs}
+    parts: dict[str, list[Agreement]] = {form: [] for form in compared}
+    voxels = []
+    for scan in tqdm(scans, desc=name, unit="scan"):
+        features, rulebook = _voxels(bundle, name, scan)
+        expected = pairs(features, rulebook) if torch is None else torch(features, rulebook)
+        for form, (executor, precision) in compared.items():
+            parts[form].append(agreement(form, executor(features, rulebook), expected, scorer, precision))
+        voxels.append(len(features))
+    forms = tuple(together(part, voxels) for part in parts.values())
+    return ScanSet(name, pairs.name if torch is None else reference, len(scans), sum(voxels), forms)
 
 
-def _executors(bundle: Bundle) -> Iterable[Executor]:
-    yield DenseExecutor(bundle, "cpu")
-    yield PairsExecutor(bundle)
+def _voxels(bundle: Bundle, name: str, scan: Scan) -> tuple[Features, Rulebook]:
+    voxels = voxelise(*scan, bundle.manifest.preprocessing)
+    if not len(voxels.coordinates):
+        raise CloudError(f"{name}: a scan without a point in the bundle's range; give scans of a sensor that the student is for.")
+    return voxels.features, build_rulebook(voxels.coordinates, bundle.manifest.student.levels)
 
 
-def _torch_features(checkpoint: Path, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
+def _executors(bundle: Bundle) -> dict[str, tuple[Executor, Precision]]:
+    """Every form that ONNX Runtime on the CPU can run; bundles of older exports have no half precision."""
+    dense = DenseExecutor(bundle, "cpu")
+    pairs = PairsExecutor(bundle)
+    executors: dict[str, tuple[Executor, Precision]] = {dense.name: (dense, "fp32"), pairs.name: (pairs, "fp32")}
+    if DENSE_FP16_ONNX in bundle.manifest.sha256:
+        half = DenseExecutor(bundle, "cpu", precision="fp16")
+        executors[half.name] = (half, "fp16")
+    return executors
+
+
+def _torch(checkpoint: Path) -> Reference:
     # Here, since only this needs PyTorch.
     from distill.checkpoint import load_student
     from distill.torch_executor import TorchExecutor
 
-    return TorchExecutor(load_student(checkpoint).student)(features, rulebook)
+    return TorchExecutor(load_student(checkpoint).student)
+
+
+def scans_of(folders: Sequence[Path]) -> dict[str, Sequence[Scan]]:
+    """SCANS_OF_A_FOLDER scans of each folder, evenly; raises DatasetError for a folder without scans."""
+    if not folders:
+        return {}
+    # Here, since the readers of datasets take seconds to import.
+    from export.scans import scans_of_folder
+
+    sets: dict[str, Sequence[Scan]] = {}
+    for folder in folders:
+        scans = scans_of_folder(folder)
+        chosen = np.linspace(0, len(scans) - 1, min(SCANS_OF_A_FOLDER, len(scans))).astype(int)
+        sets[str(folder)] = [(scans[index].xyz_m, scans[index].intensity) for index in chosen]
+    return sets
 
 
 def table(parity: Parity) -> str:
     """The comparison as text."""
-    lines = [f"{parity.voxels} voxels against {parity.reference}, tolerance {parity.tolerance:.0e}"]
-    lines.append(f"{'form':24} {'max abs':>9} {'mean abs':>9} {'min cosine':>11} {'same label':>11}")
-    lines += [
-        f"{form.name:24} {form.max_abs:9.1e} {form.mean_abs:9.1e} {form.min_cosine:11.7f} {form.label_agreement:11.4%}"
-        for form in parity.forms
-    ]
+    lines = [f"{parity.voxels} voxels of the golden scan against {parity.reference}, tolerance {parity.tolerance:.0e}"]
+    lines += _rows(parity.forms)
+    for scan_set in parity.scan_sets:
+        lines.append(f"{scan_set.name}: {scan_set.scans} scans, {scan_set.voxels} voxels, against {scan_set.reference}")
+        lines += _rows(scan_set.forms)
     return "\n".join(lines)
+
+
+def _rows(forms: Sequence[Agreement]) -> list[str]:
+    head = (
+        f"{'form':26} {'max abs':>9} {'p99.9 abs':>9} {'mean abs':>9} {'min cosine':>11} {'mean cosine':>11} {'same label':>11}"
+    )
+    return [head] + [
+        f"{form.name:26} {form.max_abs:9.1e} {form.p999_abs:9.1e} {form.mean_abs:9.1e} {form.min_cosine:11.7f} "
+        f"{form.mean_cosine:11.7f} {form.label_agreement:11.4%}"
+        for form in forms
+    ]
 
 
 def main() -> None:
@@ -121,16 +210,27 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--checkpoint", type=Path, help="student.pt, to run PyTorch itself")
-    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    parser.add_argument(
+        "--scans",
+        type=Path,
+        action="append",
+        default=[],
+        help=f"folder of .pcd.bin or .npz scans, repeatable; {SCANS_OF_A_FOLDER} of each are taken evenly",
+    )
+    parser.add_argument("--out", type=Path, help=f"JSON file for the figures, besides {REPORT} in the bundle")
     arguments = parser.parse_args()
-    parity = measure(open_bundle(arguments.bundle), arguments.checkpoint)
+    parity = measure(open_bundle(arguments.bundle), arguments.checkpoint, scans_of(arguments.scans))
     command_line.say(table(parity))
-    if arguments.out is not None:
-        write_text(arguments.out, json.dumps({**asdict(parity), "holds": parity.holds}, indent=1) + "\n")
+    content = json.dumps({**asdict(parity), "holds": parity.holds}, indent=1) + "\n"
+    for path in (arguments.bundle / REPORT, arguments.out):
+        if path is not None:
+            write_text(path, content)
     if not parity.holds:
+        worst = min(form.label_agreement for form in parity.all_forms)
         raise BackendError(
-            f"{arguments.bundle}: differs by {parity.max_abs:.1e}, tolerance {parity.tolerance:.0e}; export it again, from the "
-            "checkpoint that it is compared with."
+            f"{arguments.bundle}: differs by {parity.max_abs:.1e}, tolerance {parity.tolerance:.0e}; same label for {worst:.2%} "
+            f"in the worst form, expected {FP16_LABEL_AGREEMENT:.1%} of half precision; export it again, from the checkpoint "
+            "that it is compared with, and where only half precision fails build fp32 engines."
         )
 
 

@@ -15,7 +15,7 @@ from distill.sparse_conv import SparseConv
 from distill.student import LEVELS, ConvBlock, ResidualBlock, Stage, Student
 from relidar.executor import FEATURES, UNIT_FEATURES
 
-Weights = NDArray[np.float32]
+Weights = NDArray[np.float32] | NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,19 @@ class Normalise:
     input: str
 
 
+@dataclass(frozen=True)
+class Cast:
+    """output = input in half precision (float16), or in single precision again."""
+
+    output: str
+    input: str
+    half: bool
+
+
 SMALLEST_NORM = 1e-12
 """The eps of torch.nn.functional.normalize."""
 
-Step = Convolution | Linear | Add | Relu | Concat | Normalise
+Step = Convolution | Linear | Add | Relu | Concat | Normalise | Cast
 
 
 @dataclass(frozen=True)

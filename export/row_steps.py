@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from export.onnx_graph import Graph
-from export.program import SMALLEST_NORM, Add, Concat, Linear, Normalise, Relu, Weights
+from export.onnx_graph import FLOAT, FLOAT16, Graph
+from export.program import SMALLEST_NORM, Add, Cast, Concat, Linear, Normalise, Relu, Weights
 
 
-def emit_row_step(graph: Graph, step: Linear | Add | Relu | Concat | Normalise) -> None:
+def emit_row_step(graph: Graph, step: Linear | Add | Relu | Concat | Normalise | Cast) -> None:
     """Writes one step's nodes."""
     match step:
         case Linear(output, x, weight, bias):
@@ -17,6 +17,8 @@ def emit_row_step(graph: Graph, step: Linear | Add | Relu | Concat | Normalise) 
             graph.node("Relu", [x], output)
         case Concat(output, left, right):
             graph.node("Concat", [left, right], output, axis=1)
+        case Cast(output, x, half):
+            graph.node("Cast", [x], output, to=FLOAT16 if half else FLOAT)
         case Normalise(output, x):
             norm = graph.node("ReduceL2", [x], f"{output}_norm", axes=[1], keepdims=1)
             smallest = graph.constant("smallest_norm", np.array(SMALLEST_NORM, np.float32))

@@ -3,12 +3,13 @@
   python -m export.trt runs/demo/train/student.pt --out runs/demo/bundle
   python -m export.trt runs/demo/train/student.pt --out runs/demo/bundle --text-encoder
   python -m export.trt runs/demo/bundle --target sm86 --target sm89
+  python -m export.trt runs/demo/bundle --precision fp16
 
 From a checkpoint it writes the bundle first; golden scan and capacities come from the run's validation scans, or from --scans.
 With --text-encoder the vehicle can take words that the text bank lacks, without PyTorch; it adds 46 MB for `sentence`.
 From a bundle it builds engines only, and needs no PyTorch: this is what runs on a vehicle. Native TensorRT is used where it is
 installed and builds for the GPU of this machine; else TensorRT-RTX builds ahead of time, which needs no GPU. An engine that is
-already there, whole and made for this very bundle is kept.
+already there, whole and made for this very bundle is kept. Where an fp16 engine was built, the vehicle runs that one.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument(
         "--target", action="append", help="GPU class such as sm86, repeatable; default: this machine's, else sm86"
     )
-    parser.add_argument("--precision", choices=["fp32"], default="fp32")
+    parser.add_argument("--precision", choices=["fp32", "fp16"], default="fp32", help="of the engines; default: fp32")
     parser.add_argument("--scans", type=Path, help="folder of .pcd.bin or .npz scans instead of the run's validation scans")
     parser.add_argument("--prompts", type=Path, help="prompt set instead of the run's; together with --text")
     parser.add_argument("--text", type=Path, help="text bank of --prompts, made by `python -m export.text`")

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rosbags.rosbag2 import StoragePlugin, Writer
 
 from distill.street import camera, lidar, poses, seeds
 from distill.street.city import City
 from distill.street.layout import random_city
 from distill.street.raycast import Caster
 from distill.street.rig import Rig
-from relidar.cloud_writer import FIXED_TRANSFORMS, TRANSFORMS, BagWriter, Pose, cloud_of
+from relidar.cloud_writer import FIXED_TRANSFORMS, TRANSFORMS, BagWriter, Pose, cloud_of, record
 
 SCAN_S = 0.1
 IMAGE_EVERY_SCANS = 5
@@ -38,8 +37,7 @@ class BagJob:
 def make_bag(job: BagJob) -> None:
     """Renders the drive of `job.scans` scans and writes the bag folder."""
     city = random_city(seeds.generator(job.seed, seeds.BAG, 0), SCAN_S * job.scans)
-    with Writer(job.path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        recorder = BagWriter(writer)
+    with record(job.path) as recorder:
         mounts = {"lidar": job.rig.lidar.ego_from_lidar()} | {m.name.lower(): m.ego_from_camera() for m in job.rig.cameras}
         recorder.transforms(FIXED_TRANSFORMS, _START_NS, [_pose("base_link", name, pose) for name, pose in mounts.items()])
         for scan in range(job.scans):

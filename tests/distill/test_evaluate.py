@@ -1,7 +1,6 @@
 """Scoring labelled scans with a bundle: figures against a count by hand, refusals."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,12 +8,15 @@ import numpy as np
 import pytest
 import yaml
 
+from distill import evaluate
+from distill.config import TrainConfig
 from distill.evaluate import scan_folder
 from distill.scan_folder import ScanSet, read_scan
+from distill.train import train
 from relidar.backends import open_executor
 from relidar.bundle import open_bundle
 from relidar.config_file import validate
-from relidar.errors import DatasetError
+from relidar.errors import ConfigError, DatasetError
 from relidar.segmenter import Segmenter
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_figures_equal_a_count_by_hand(tiny_bundle: Path, folder: Path) -> None:
-    result = scan_folder(folder, tiny_bundle, validate(SCAN_SET, ScanSet, "test"), "onnxruntime-cpu", {})
+    result = scan_folder(folder, tiny_bundle, validate(SCAN_SET, ScanSet, "test"), "onnxruntime-cpu", ())
     bundle = open_bundle(tiny_bundle)
     segmenter = Segmenter.of_bundle(bundle, open_executor(bundle, "onnxruntime-cpu"))
     name_of = {c.id: c.name for c in bundle.manifest.classes}
@@ -69,15 +71,6 @@ def test_figures_equal_a_count_by_hand(tiny_bundle: Path, folder: Path) -> None:
     assert result["points"] == sum(truths.values())
 
 
-def test_the_command_states_the_mapping(tiny_bundle: Path, folder: Path) -> None:
-    (folder / "set.yaml").write_text(yaml.safe_dump(SCAN_SET))
-    words = ["--bundle", str(tiny_bundle), "--scan-set", str(folder / "set.yaml"), "--out", str(folder / "result.json")]
-    command = [sys.executable, "-m", "distill.evaluate", "scans", str(folder), *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "over 2 classes" in done.stdout
-    assert json.loads((folder / "result.json").read_text())["mapping"]["first"] == FIRST
-
-
 def test_what_is_not_a_labelled_scan_is_refused(tiny_bundle: Path, folder: Path, tmp_path: Path) -> None:
     path = folder / "000.npz"
     whole = path.read_bytes()
@@ -91,4 +84,41 @@ def test_what_is_not_a_labelled_scan_is_refused(tiny_bundle: Path, folder: Path,
     with pytest.raises(DatasetError, match="not a labelled scan"):
         read_scan(path)
     with pytest.raises(DatasetError, match=r"no \.npz scans"):
-        scan_folder(tmp_path / "absent", tiny_bundle, validate(SCAN_SET, ScanSet, "test"), "onnxruntime-cpu", {})
+        scan_folder(tmp_path / "absent", tiny_bundle, validate(SCAN_SET, ScanSet, "test"), "onnxruntime-cpu", ())
+
+
+def test_the_command_states_the_mapping_and_writes_robustness_with_its_plot(
+    tiny_bundle: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "set.yaml").write_text(yaml.safe_dump(SCAN_SET))
+    words = ["--bundle", str(tiny_bundle), "--scan-set", str(tmp_path / "set.yaml"), "--out", str(tmp_path / "out.json")]
+    words += ["--backend", "onnxruntime-cpu", "--corrupt", "dropout:1,dropout:5", "--corrupt", "jitter:2"]
+    monkeypatch.setattr(sys, "argv", ["evaluate", "scans", str(folder), *words])
+    evaluate.main()
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["mapping"]["first"] == FIRST
+    rows = {(row["kind"], row["severity"]): row for row in result["robustness"]["rows"]}
+    assert list(rows) == [("dropout", 0), ("dropout", 1), ("dropout", 5), ("jitter", 0), ("jitter", 2)]
+    assert rows["jitter", 0]["miou_percent"] == pytest.approx(result["miou"], abs=1e-3)
+    assert rows["dropout", 5]["miou_percent"] < rows["dropout", 1]["miou_percent"] < rows["dropout", 0]["miou_percent"]
+    assert "counts as a miss" in result["robustness"]["figures"]["miou_percent"]
+    said = capsys.readouterr().out
+    assert "over 2 classes" in said
+    assert "dropout:5" in said
+    assert "out_robustness.svg" in said
+    assert (tmp_path / "out_robustness.svg").read_text().count("<polyline") == 4
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--corrupt", "hail"])
+    with pytest.raises(ConfigError, match="rain, fog"):
+        evaluate.main()
+
+
+def test_a_checkpoint_is_measured_too(config_values: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = config_values | {"run": str(tmp_path / "run"), "schedule": config_values["schedule"] | {"steps": 2}}
+    student = train(validate(values, TrainConfig, "test"))
+    words = ["--config", tmp_path / "run/config.yaml", "--checkpoint", student, "--out", tmp_path / "out.json"]
+    words += ["--corrupt", "beam-drop:5"]
+    monkeypatch.setattr(sys, "argv", ["evaluate", "zero-shot", *map(str, words)])
+    evaluate.main()
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert [row["lost_percent"] > 40 for row in result["robustness"]["rows"]] == [False, True]
+    assert result["structure"]["relation_gap"] > 0

@@ -33,7 +33,7 @@ def scan_of_one_class(street: Path, class_id: int) -> tuple[pictures.Labelled, o
 def test_the_view_from_above_shows_truth_and_answer(street: Path) -> None:
     car = next(c for c in CLASSES if c.name == "car")
     scan, _ = scan_of_one_class(street, car.id)
-    image = pixels(pictures.from_above(scan, CLASSES))
+    image = pixels(pictures.seen_from_above(scan, CLASSES))
     third = image.shape[1] // 3
     assert shows(image[:400, third : 2 * third], car.rgb)
     assert not shows(image[:400, :third], car.rgb)

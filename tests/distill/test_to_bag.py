@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from distill.evaluate import scan_folder
 from distill.nuscenes_frames import read_cloud, read_lidarseg
 from distill.scan_folder import ScanSet
 from distill.to_bag import TOPIC, TRUTH_FIELD, main
-from relidar import command_line
+from relidar import command_line, replay
 from relidar.bags import CloudBag
 from relidar.config_file import load, validate
 from relidar.label_map import LabelMap
@@ -68,27 +67,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "scans"
 
 
-def replayed_miou(bag: Path, bundle: Path, label_map: Path, out: Path) -> float:
-    words = ["--bundle", bundle, "--out", out, "--backend", "onnxruntime-cpu"]
-    words += ["--truth-field", TRUTH_FIELD, "--truth-map", label_map]
-    command = [sys.executable, "-m", "relidar.replay", str(bag), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    return _find(json.loads((out / "report.json").read_text()), "miou_percent")
-
-
-def _find(report: object, key: str) -> float:
-    """The first value of that key, at any depth."""
-    pending = [report]
-    while pending:
-        item = pending.pop(0)
-        if isinstance(item, dict):
-            if isinstance(item.get(key), float):
-                return item[key]
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
-    raise AssertionError(f"no {key}")
+def replayed(monkeypatch: pytest.MonkeyPatch, bag: Path, bundle: Path, out: Path, *more: str) -> dict:
+    """The report of a replay against the bag's own truth."""
+    words = [bag, "--bundle", bundle, "--out", out, "--backend", "onnxruntime-cpu"]
+    words += ["--truth-field", TRUTH_FIELD, "--truth-map", bag / "label_map.yaml", *more]
+    monkeypatch.setattr(sys, "argv", ["replay", *map(str, words)])
+    replay.main()
+    return json.loads((out / "report.json").read_text())
 
 
 def test_replay_of_a_scan_folder_scores_as_evaluate_does(
@@ -106,9 +91,12 @@ def test_replay_of_a_scan_folder_scores_as_evaluate_does(
             np.testing.assert_array_equal(cloud.values("ring"), arrays["ring"])
     scan_set = validate(SCAN_SET, ScanSet, "test")
     assert load(bag / "label_map.yaml", LabelMap).model_dump() == scan_set.model_dump(exclude={"intensity_max"})
-    result = scan_folder(folder, tiny_bundle, scan_set, "onnxruntime-cpu", {})
+    corruptions = ("rain:5", "beam-drop:3")
+    result = scan_folder(folder, tiny_bundle, scan_set, "onnxruntime-cpu", corruptions)
     assert result["miou"] > 0
-    assert replayed_miou(bag, tiny_bundle, bag / "label_map.yaml", tmp_path / "replay") == pytest.approx(result["miou"], abs=1e-3)
+    report = replayed(monkeypatch, bag, tiny_bundle, tmp_path / "replay", "--corrupt", ",".join(corruptions))
+    assert report["truth"]["miou_percent"] == pytest.approx(result["miou"], abs=1e-3)
+    assert report["robustness"] == result["robustness"]
 
 
 def test_real_scans_replay_as_evaluate_scores_them(
@@ -127,8 +115,9 @@ def test_real_scans_replay_as_evaluate_scores_them(
         (tmp_path / "few" / name).write_bytes((relidar_data / "semantickitti-range" / name).read_bytes())
     bag = tmp_path / "bag"
     assert convert(monkeypatch, "scans", tmp_path / "few", "--scan-set", tmp_path / "set.yaml", "--out", bag) == 0
-    result = scan_folder(tmp_path / "few", tiny_bundle, validate(values, ScanSet, "test"), "onnxruntime-cpu", {})
-    assert replayed_miou(bag, tiny_bundle, bag / "label_map.yaml", tmp_path / "replay") == pytest.approx(result["miou"], abs=1e-3)
+    result = scan_folder(tmp_path / "few", tiny_bundle, validate(values, ScanSet, "test"), "onnxruntime-cpu", ())
+    report = replayed(monkeypatch, bag, tiny_bundle, tmp_path / "replay")
+    assert report["truth"]["miou_percent"] == pytest.approx(result["miou"], abs=1e-3)
 
 
 def test_nuscenes_keyframes_keep_points_truth_stamps_and_poses(

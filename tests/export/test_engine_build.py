@@ -4,13 +4,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 from export.engine_build import AHEAD_OF_TIME, build_engine, default_target, installed_runtime
-from relidar.bundle import DENSE_ONNX, Bundle, open_bundle
+from export.onnx_graph import FLOAT, INT64, Graph
+from relidar.bundle import DENSE_FP16_ONNX, DENSE_ONNX, Bundle, Precision, open_bundle
 from relidar.cuda_device import target_of_device
-from relidar.engine_cache import engine_key, plan_fault
-from relidar.errors import BackendError
+from relidar.engine_cache import engine_key, plan_fault, preferred_key
+from relidar.errors import BackendError, BundleError
 from relidar.trt_executor import EngineExecutor
 
 trt = pytest.importorskip("tensorrt_rtx", reason="the extra `rtx` is not installed")
@@ -45,12 +48,62 @@ def test_targets_have_plans_of_their_own(built: tuple[Bundle, dict[str, Path]]) 
     assert plans["sm86"].read_bytes() != plans["sm89"].read_bytes()
 
 
-def test_the_parser_supports_every_node_of_the_dense_graph(tiny_bundle: Path) -> None:
-    log = trt.Logger(trt.Logger.ERROR)
+def unsupported_nodes(model: bytes) -> set[str]:
+    """Names of the nodes that the real parser does not take."""
+    log = trt.Logger(trt.Logger.INTERNAL_ERROR)
     network = trt.Builder(log).create_network(0)
     parser = trt.OnnxParser(network, log)
-    assert parser.supports_model_v2((tiny_bundle / DENSE_ONNX).read_bytes())
-    assert all(parser.is_subgraph_supported(i) for i in range(parser.num_subgraphs))
+    whole = parser.supports_model_v2(model)
+    supported = {
+        index for i in range(parser.num_subgraphs) if parser.is_subgraph_supported(i) for index in parser.get_subgraph_nodes(i)
+    }
+    missing = {node.name for index, node in enumerate(onnx.load_from_string(model).graph.node) if index not in supported}
+    assert whole == (not missing)
+    return missing
+
+
+@pytest.mark.parametrize("name", [DENSE_ONNX, DENSE_FP16_ONNX])
+def test_the_parser_supports_every_node_of_the_dense_graphs(tiny_bundle: Path, name: str) -> None:
+    assert unsupported_nodes((tiny_bundle / name).read_bytes()) == set()
+
+
+def test_the_parser_refuses_a_node_that_needs_a_plugin() -> None:
+    graph = Graph("scatter")
+    graph.input("x", FLOAT, ["rows", 4])
+    graph.input("target", INT64, ["rows", 1])
+    graph.node("Relu", ["x"], "start")
+    graph.node("ScatterND", [graph.constant("zero", np.zeros((9, 4), np.float32)), "target", "start"], "y", reduction="add")
+    graph.output("y", FLOAT, [9, 4])
+    assert "y:ScatterND" in unsupported_nodes(graph.model().SerializeToString())
+
+
+@pytest.mark.parametrize("target", ["sm86", "sm89", "sm75"])
+def test_half_precision_is_built_for_more_targets_and_preferred(
+    tiny_bundle: Path, tmp_path: Path, target: str, built: tuple[Bundle, dict[str, Path]]
+) -> None:
+    shutil.copytree(tiny_bundle, tmp_path / "b")
+    bundle = open_bundle(tmp_path / "b")
+    assert preferred_key(bundle, RUNTIME, trt.__version__, target).precision == "fp32"
+    plan, is_new = build_engine(bundle, RUNTIME, target, "fp16")
+    assert is_new
+    assert plan.read_bytes().startswith(PLAN_MAGIC)
+    side_car = json.loads(plan.with_suffix(".json").read_text())
+    assert side_car["key"]["precision"] == "fp16"
+    assert side_car["key"]["onnx_sha256"] == bundle.manifest.sha256[DENSE_FP16_ONNX]
+    if target in built[1]:
+        assert plan.stat().st_size < 0.9 * built[1][target].stat().st_size
+    assert preferred_key(bundle, RUNTIME, trt.__version__, target).precision == "fp16"
+    plan.write_bytes(plan.read_bytes()[:-1])
+    assert preferred_key(bundle, RUNTIME, trt.__version__, target).precision == "fp32"
+
+
+def test_a_bundle_without_half_precision_says_so(tiny_bundle: Path) -> None:
+    bundle = open_bundle(tiny_bundle)
+    hashes = {name: digest for name, digest in bundle.manifest.sha256.items() if name != DENSE_FP16_ONNX}
+    older = Bundle(bundle.path, bundle.manifest.model_copy(update={"sha256": hashes}), bundle.text)
+    with pytest.raises(BundleError, match=r"no student-fp16\.onnx.*export the bundle again"):
+        build_engine(older, RUNTIME, "sm86", "fp16")
+    assert preferred_key(older, RUNTIME, "1", "sm86").precision == "fp32"
 
 
 def test_a_whole_engine_is_kept(built: tuple[Bundle, dict[str, Path]]) -> None:
@@ -110,7 +163,9 @@ def test_another_network_capacity_or_version_has_another_key(tiny_bundle: Path) 
     keys = {engine_key(Bundle(bundle.path, m, bundle.text), RUNTIME, "1", "sm86").digest for m in (manifest, *others)}
     keys |= {engine_key(bundle, RUNTIME, "2", "sm86").digest, engine_key(bundle, "tensorrt", "1", "sm86").digest}
     keys |= {engine_key(bundle, RUNTIME, "1", "sm89").digest}
-    assert len(keys) == 6
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    keys |= {engine_key(bundle, RUNTIME, "1", "sm86", precision).digest for precision in precisions}
+    assert len(keys) == 7
 
 
 def has_gpu() -> bool:

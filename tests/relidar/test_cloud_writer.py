@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from rosbags.highlevel import AnyReader
 
 from relidar.bags import CloudBag
@@ -38,6 +39,12 @@ def test_clouds_and_transforms_read_back(tmp_path: Path) -> None:
             for name, values in fields.items():
                 np.testing.assert_array_equal(cloud.values(name), values)
                 assert cloud.values(name).dtype == values.dtype
+    topics = yaml.safe_load((tmp_path / "drive.mcap/metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    offered = {t["topic_metadata"]["name"]: t["topic_metadata"] for t in topics["topics_with_message_count"]}
+    quality = {name: entry["offered_qos_profiles"][0] for name, entry in offered.items()}
+    # RViz asks for reliable clouds, and a transform that is sent once must reach who comes late.
+    assert {profile["reliability"] for profile in quality.values()} == {"reliable"}
+    assert [name for name, profile in quality.items() if profile["durability"] == "transient_local"] == [FIXED_TRANSFORMS]
     with AnyReader([tmp_path / "drive.mcap"]) as reader:
         moving = [c for c in reader.connections if c.topic == TRANSFORMS]
         poses = [reader.deserialize(raw, c.msgtype).transforms[0] for c, _, raw in reader.messages(moving)]

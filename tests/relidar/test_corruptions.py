@@ -102,13 +102,13 @@ def test_more_is_lost_as_it_grows_worse(kind: str, known: bool, street_scan: tup
     assert np.all(np.diff(void) > 0), void
 
 
-@pytest.mark.parametrize(("kind", "share"), [("dropout", 1.0), ("beam-drop", 1.0), ("crosstalk", 1.0)])
-def test_shares_are_those_of_the_table(kind: str, share: float, street_scan: tuple[np.ndarray, np.ndarray]) -> None:
+@pytest.mark.parametrize("kind", ["dropout", "beam-drop", "crosstalk"])
+def test_shares_are_those_of_the_table(kind: str, street_scan: tuple[np.ndarray, np.ndarray]) -> None:
     for severity in range(1, 6):
         answer = Corruption(kind, severity)(*street_scan, np.random.default_rng(severity))
-        expected = share * SCALES[kind].values[severity - 1] / 100
+        expected = SCALES[kind].values[severity - 1] / 100
         # A share of 32 beams is a whole number of them.
-        assert answer.void.mean() == pytest.approx(expected, abs=0.5 / 32 if kind == "beam-drop" else 0.02)
+        assert answer.void.mean() == pytest.approx(expected, abs=0.5 / 32 if kind == "beam-drop" else 0.1 * expected + 0.002)
 
 
 def test_a_lost_beam_is_lost_all_around(street_scan: tuple[np.ndarray, np.ndarray]) -> None:

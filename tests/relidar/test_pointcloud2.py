@@ -252,7 +252,9 @@ def test_a_layout_that_ros_carried_is_the_layout_that_was_sent(sample: Sample) -
 
 
 def test_fields_that_overlap_each_give_their_own_reading_of_the_bytes() -> None:
-    layout = CloudLayout(1, 2, (*XYZI, CloudField("rgb", 12, 7), CloudField("bits", 12, 6), CloudField("bytes", 12, 2, 4)), 16, 32)
+    layout = CloudLayout(
+        1, 2, (*XYZI, CloudField("rgb", 12, 7), CloudField("bits", 12, 6), CloudField("bytes", 12, 2, 4)), 16, 32
+    )
     random = np.random.default_rng(0)
     data = random.bytes(32)
     cloud = decode(layout, data)
@@ -322,7 +324,16 @@ def test_a_hundred_thousand_random_clouds_are_read_or_refused_and_nothing_else()
                 answer, written = append_fields(layout, data, {"label": np.zeros(layout.points, np.uint8)})
                 assert len(written) == answer.height * answer.row_step * (answer.points > 0)
     # The proof is worth something only if all ways through the codec were taken, often.
-    causes = {"missing_field", "duplicate_field", "field_outside_point", "datatype", "count", "row_step", "data_length", "negative"}
+    causes = {
+        "missing_field",
+        "duplicate_field",
+        "field_outside_point",
+        "datatype",
+        "count",
+        "row_step",
+        "data_length",
+        "negative",
+    }
     assert set(read) == causes | {"read", "points"}
     assert read["points"] > MANGLED / 10
     assert min(read.values()) > MANGLED / 200, read

@@ -20,11 +20,12 @@ def count(figures: Figures, seed: int) -> None:
     truth = random.choice([0, 1, 255], 200).astype(np.uint8)
     prediction = np.where(label == 2, np.uint8(255), label)
     figures.compare(random.uniform(-50, 50, (200, 3)).astype(np.float32), truth, prediction, answer)
-    figures.compare_corrupted("rain:2", truth, prediction, random.random(200) < 0.25)
+    cloud = random.uniform(-50, 50, (200, 3)).astype(np.float32), None
+    figures.robustness.scan(seed, cloud, 255.0, truth, prediction, lambda xyz_m, intensity: prediction)
 
 
 def made(*seeds: int) -> Figures:
-    figures = Figures(256, ("car", "tree"), ("rain:2",))
+    figures = Figures(("car", "tree"), ("rain:2",))
     for seed in seeds:
         count(figures, seed)
     return figures
@@ -66,14 +67,14 @@ def test_figures_are_what_a_loop_over_points_counts() -> None:
     assert by_car["mean_score"] == round(float(np.mean([s for _, s in cars])), 4)
     assert report["unlabelled_points"] == (label == 255).sum()
     assert report["label_points"]["sign"] == (label == 2).sum()
-    zero, two = report["corruption"]
+    zero, two = report["robustness"]["rows"]
     assert (zero["severity"], two["severity"]) == (0, 2)
-    assert 15 < two["void_percent"] < 35
+    assert zero["miou_percent"] == report["truth"]["miou_percent"] >= two["miou_percent"]
 
 
 def test_without_a_truth_there_is_none() -> None:
-    figures = Figures(256, None, ())
+    figures = Figures(None, ())
     answer = Segmentation(np.zeros(3, np.uint8), np.zeros(3, np.float32), np.zeros(3, np.float32), {})
     figures.scan(0, 1.0, answer)
     report = Figures.of_raw(json.loads(json.dumps(figures.raw()))).report(NAMES)
-    assert (report["truth"], report["corruption"], report["scans"]) == (None, [], 1)
+    assert (report["truth"], report["robustness"], report["scans"]) == (None, None, 1)

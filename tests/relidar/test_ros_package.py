@@ -113,7 +113,7 @@ def test_the_parameter_file_has_the_nodes_defaults() -> None:
     content = yaml.safe_load((PACKAGE / "config/segment.yaml").read_text())
     parameters = content["/**"]["ros__parameters"]
     assert set(parameters) == set(NodeParameters.model_fields)
-    assert parse_parameters(parameters) == parse_parameters({})
+    assert parse_parameters(parameters) == NodeParameters()
 
 
 def topics_of_rviz() -> dict[str, str]:

@@ -22,21 +22,8 @@ from relidar.text_bank import TextBank, save_text_bank
 from relidar.text_encoder import BATCH, TextEncoder, embeddings_of
 
 WORDS = (
-    "[pad]",
-    "a",
-    "photo",
-    "of",
-    "red",
-    "zeppelin",
-    "stroller",
-    "car",
-    "truck",
-    "wheel",
-    "barrier",
-    "traffic",
-    "cone",
-    "[unk]",
-)
+    "[pad]", "a", "photo", "of", "red", "zeppelin", "stroller", "car", "truck", "wheel", "barrier", "traffic", "cone", "[unk]",
+)  # fmt: skip
 TEMPLATES = ("{}", "a photo of a {}")
 CONTEXT_LENGTH = 8
 

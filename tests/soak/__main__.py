@@ -28,7 +28,7 @@ from tests.soak.answer_book import AnswerBook
 from tests.soak.events import Events
 from tests.soak.journal import Journal
 from tests.soak.model_history import ModelHistory, ModelState
-from tests.soak.processes import TARGET, Publisher, rss_mib, set_environment, start_node, stop
+from tests.soak.processes import TARGET, Publisher, resident_mib, set_environment, start_node, stop
 from tests.soak.verdict import Observed, report
 from tests.soak.watcher import NoAnswerError, Watcher, wait
 
@@ -50,7 +50,7 @@ class Soak:
         self._book = AnswerBook(seed, self._journal, self._history)
         self._watcher = Watcher(TARGET)
         self._publisher = Publisher(seed, rate_hz, folder / "journal.txt", folder / "publisher.log")
-        self._events = Events(self._watcher, self._publisher, self._journal, self._history, bundles, seed)
+        self._events = Events(self._watcher, self._publisher, self._journal, self._history, bundles, seed, self._sample_idle)
         self._seen = Observed(events=self._events.done, faults=self._events.faults)
         self._over = threading.Event()
         self._backlog = 0
@@ -133,13 +133,20 @@ class Soak:
                 continue
             (self._book.segmentation if output == "segmentation" else self._book.filtered)(answer)
 
+    def _sample_idle(self) -> None:
+        mib = resident_mib(self._node.pid)
+        if mib is not None:
+            self._seen.idle_memory.append((time.monotonic() - self._started_s, mib[0]))
+
     def _sample(self) -> None:
         """Thread: memory each second, and the counters as they come."""
         told = 0
         while not self._over.wait(1.0):
-            mib = rss_mib(self._node.pid)
+            mib = resident_mib(self._node.pid)
             if mib is not None:
-                self._seen.memory.append((time.monotonic() - self._started_s, mib))
+                now_s = time.monotonic() - self._started_s
+                self._seen.memory.append((now_s, mib[0]))
+                self._seen.shared_memory.append((now_s, mib[1]))
             news = self._watcher.diagnostics[told:]
             told += len(news)
             sent = self._journal.read_on()

@@ -86,6 +86,7 @@ def _fill(random: np.random.Generator, layout: CloudLayout, kind: str) -> bytes:
         share = random.choice([0.3, 1.0])
         odd = random.choice([np.nan, np.nan, np.inf, -np.inf, 1e300], (points, 3))
         xyz_m = np.where(random.random((points, 1)) < share, odd, xyz_m)
+        xyz_m[0, 0] = np.nan
     values = {"x": xyz_m[:, 0], "y": xyz_m[:, 1], "z": xyz_m[:, 2], "intensity": random.uniform(0, 255, points)}
     data = np.frombuffer(bytearray(random.bytes(layout.height * layout.row_step)), np.uint8)
     for field in layout.fields:

@@ -25,11 +25,20 @@ class Events:
     """Does one thing to the node at a time, and writes down which model it has when."""
 
     def __init__(
-        self, watcher: Watcher, publisher: Publisher, journal: Journal, history: ModelHistory, bundles: Sequence[Path], seed: int
+        self,
+        watcher: Watcher,
+        publisher: Publisher,
+        journal: Journal,
+        history: ModelHistory,
+        bundles: Sequence[Path],
+        seed: int,
+        when_idle: Callable[[], None],
     ) -> None:
+        """`when_idle` is called whenever the node is cleaned up and holds no bundle."""
         self._watcher, self._publisher, self._journal, self._history = watcher, publisher, journal, history
         self._bundles = list(bundles)
         self._opened = {path: open_bundle(path) for path in bundles}
+        self._when_idle = when_idle
         self._random = np.random.default_rng(seed)
         self.done: Counter[str] = Counter()
         self.faults: list[str] = []
@@ -39,8 +48,8 @@ class Events:
             "filter": (2, self._filter),
             "filter_heard": (1, self._filter_heard),
             "pause": (2, self._pause),
-            "reconfigure": (1, self._reconfigure),
-            "other_bundle": (1, self._other_bundle),
+            "reconfigure": (2, self._reconfigure),
+            "other_bundle": (2, self._other_bundle),
             "publisher_ended": (1, lambda: self._publisher_gone(signal.SIGTERM)),
             "publisher_killed": (1, lambda: self._publisher_gone(signal.SIGKILL)),
             "nobody_listens": (1, self._nobody_listens),
@@ -104,12 +113,14 @@ class Events:
     def _reconfigure(self) -> None:
         self._transitions("deactivate", "cleanup")
         time.sleep(self._random.uniform(0, 1))
+        self._when_idle()
         self._transitions("configure", "activate")
 
     def _other_bundle(self) -> None:
         now = self._history.now
         other = next(path for path in self._bundles if path != now.bundle)
         self._transitions("deactivate", "cleanup")
+        self._when_idle()
         # The other bundle need not know the words of this one.
         self._change(ModelState(other), {"bundle": str(other)})
         self._transitions("configure", "activate")

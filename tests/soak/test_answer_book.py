@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from relidar.cloud_outputs import filtered_cloud, segmentation_cloud
 from relidar.labelled_cloud import segment_cloud
@@ -86,14 +88,14 @@ def desk(tmp_path: Path, model: LoadedModel, clouds: dict[int, SoakCloud]) -> It
     desk.close()
 
 
-def with_field(answer: Answer, name: str, change: Callable[[np.ndarray], np.ndarray]) -> Answer:
+def with_field(answer: Answer, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Answer:
     """The same answer with other values in one field."""
     layout, data = answer.layout, bytearray(answer.data)
     field = layout.field(name)
     assert field is not None
     dtype = DATATYPES[field.datatype].newbyteorder(">" if layout.is_bigendian else "<")
     strides = (layout.row_step, layout.point_step)
-    view: np.ndarray = np.ndarray((layout.height, layout.width), dtype, data, field.offset, strides)
+    view: NDArray[Any] = np.ndarray((layout.height, layout.width), dtype, data, field.offset, strides)
     view[...] = change(view.reshape(-1)).reshape(view.shape)
     return replace(answer, data=bytes(data))
 

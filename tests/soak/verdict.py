@@ -31,7 +31,11 @@ class Observed:
     counters: list[tuple[Mapping[str, int], int]] = field(default_factory=list)
     """The node's counters each second, with the clouds sent until then."""
     memory: list[tuple[float, float]] = field(default_factory=list)
-    """(seconds since the start, RSS in MiB)."""
+    """(seconds since the start, resident memory in MiB without that shared with other processes)."""
+    shared_memory: list[tuple[float, float]] = field(default_factory=list)
+    """(seconds since the start, resident memory shared with other processes in MiB): that of publishers, mostly."""
+    idle_memory: list[tuple[float, float]] = field(default_factory=list)
+    """Like `memory`, each time right after the node was cleaned up, so that it holds nothing that it does not keep."""
     events: Mapping[str, int] = field(default_factory=dict)
     """What was done to the node, by kind."""
     faults: list[str] = field(default_factory=list)
@@ -46,11 +50,11 @@ def violations(seen: Observed, required_events: Sequence[str] = ()) -> list[str]
     found = [f"{count} answers: {what}" for what, count in sorted(seen.wrong.items()) if count]
     found += seen.faults
     found += _counter_violations(seen)
-    growth = memory_growth(seen.memory)
-    if growth is None:
-        found.append("too short to tell memory growth after warm-up")
-    elif growth >= MOST_GROWTH:
-        found.append(f"memory grew by {100 * growth:.1f} % after warm-up, limit {100 * MOST_GROWTH:.0f} %")
+    for what, growth in memory_growth(seen).items():
+        if growth is None:
+            found.append(f"too short to tell growth of {what} memory after warm-up")
+        elif growth >= MOST_GROWTH:
+            found.append(f"{what} memory grew by {100 * growth:.1f} % after warm-up, limit {100 * MOST_GROWTH:.0f} %")
     if seen.exit_code != 0 or seen.stop_s >= LONGEST_STOP_S:
         found.append(
             f"SIGTERM ended the node with {seen.exit_code} after {seen.stop_s:.1f} s; expected 0 within {LONGEST_STOP_S} s"
@@ -63,21 +67,30 @@ def violations(seen: Observed, required_events: Sequence[str] = ()) -> list[str]
     return found
 
 
-def memory_growth(memory: Sequence[tuple[float, float]]) -> float | None:
-    """Median of the last third over that of the first third after warm-up, minus 1; None with fewer than ten samples in each.
+def memory_growth(seen: Observed) -> dict[str, float | None]:
+    """Growth after warm-up, None where the run was too short to tell.
 
-    Warm-up is the first WARM_UP_SHARE of the run, but at least SHORTEST_WARM_UP_S.
+    Of two kinds, since what an inference library holds depends on the largest scan since its session was opened.
+
+    Warm-up is the first WARM_UP_SHARE of the run, but at least SHORTEST_WARM_UP_S; the rest is cut into thirds.
+    idle: after clean-up, median of the last third over that of the first third; what leaks stays there.
+    peak: highest of the last third over the highest before, warm-up included.
     """
-    if not memory:
-        return None
-    end_s = memory[-1][0]
+    end_s = seen.memory[-1][0] if seen.memory else 0.0
     start_s = max(WARM_UP_SHARE * end_s, SHORTEST_WARM_UP_S)
     third_s = (end_s - start_s) / 3
-    first = [mib for time_s, mib in memory if start_s <= time_s < start_s + third_s]
-    last = [mib for time_s, mib in memory if time_s >= end_s - third_s]
-    if third_s <= 0 or min(len(first), len(last)) < 10:
-        return None
-    return statistics.median(last) / statistics.median(first) - 1
+
+    def within(samples: Sequence[tuple[float, float]], from_s: float, to_s: float) -> list[float]:
+        return [mib for time_s, mib in samples if from_s <= time_s <= to_s]
+
+    early, late = within(seen.idle_memory, start_s, start_s + third_s), within(seen.idle_memory, end_s - third_s, end_s)
+    before, after = within(seen.memory, 0, end_s - third_s), within(seen.memory, end_s - third_s, end_s)
+    return {
+        "idle": statistics.median(late) / statistics.median(early) - 1
+        if third_s > 0 and min(len(early), len(late)) > 1
+        else None,
+        "peak": max(after) / max(before) - 1 if third_s > 0 and min(len(before), len(after)) >= 10 else None,
+    }
 
 
 def report(seen: Observed, required_events: Sequence[str] = ()) -> dict[str, Any]:
@@ -85,9 +98,6 @@ def report(seen: Observed, required_events: Sequence[str] = ()) -> dict[str, Any
     found = violations(seen, required_events)
     sent = sum(seen.sent.get(kind, 0) for kind in KINDS)
     last = dict(seen.counters[-1][0]) if seen.counters else {}
-    growth = memory_growth(seen.memory)
-    mib = [value for _, value in seen.memory]
-    thinned = [(round(time_s), round(value, 1)) for time_s, value in seen.memory[:: max(1, len(mib) // TRACE)]]
     return {
         "passed": not found,
         "violations": found,
@@ -100,11 +110,20 @@ def report(seen: Observed, required_events: Sequence[str] = ()) -> dict[str, Any
         "answers_not_seen": last.get("answered", 0) - seen.answered,
         "wrong": dict(Counter(seen.wrong)),
         "events": dict(sorted(seen.events.items())),
-        "memory_growth": None if growth is None else round(growth, 4),
-        "memory_mib": {"first": mib[0], "highest": max(mib), "last": mib[-1], "by_time": thinned} if mib else {},
+        "memory_growth": {what: None if growth is None else round(growth, 4) for what, growth in memory_growth(seen).items()},
+        "memory_mib": _curve(seen.memory),
+        "idle_memory_mib": _curve(seen.idle_memory),
+        "shared_memory_mib": _curve(seen.shared_memory),
         "exit_code": seen.exit_code,
         "stop_s": round(seen.stop_s, 2),
     }
+
+
+def _curve(samples: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    values = [round(mib, 1) for _, mib in samples]
+    step = max(1, len(samples) // TRACE)
+    thinned = [[round(time_s), round(mib, 1)] for time_s, mib in samples[::step]]
+    return {"first": values[0], "highest": max(values), "last": values[-1], "by_second": thinned} if values else {}
 
 
 def _counter_violations(seen: Observed) -> list[str]:

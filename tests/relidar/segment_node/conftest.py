@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from relidar.pointcloud2 import CloudLayout
+from relidar.scan_answer import OUTPUTS
+from relidar.scan_counts import FINISHED
 
-OUTPUTS = ("segmentation", "visualization", "filtered")
-FINISHED = ("answered", "dropped", "skipped", "malformed", "failed")
 START_TIMEOUT_S = 120
 
 
@@ -159,20 +159,13 @@ class Peer:
             self.executor.spin_once(timeout_sec=0.05)
 
     def send(self, layout: CloudLayout, data: bytes, frame_id: str = "lidar", stamp_s: float = 1.5) -> Any:
-        from sensor_msgs.msg import PointCloud2, PointField
+        from builtin_interfaces.msg import Time
+        from std_msgs.msg import Header
 
-        message = PointCloud2(
-            height=layout.height,
-            width=layout.width,
-            fields=[PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count) for f in layout.fields],
-            is_bigendian=layout.is_bigendian,
-            point_step=layout.point_step,
-            row_step=layout.row_step,
-            data=data,
-        )
-        message.header.frame_id = frame_id
-        message.header.stamp.sec = int(stamp_s)
-        message.header.stamp.nanosec = round(1e9 * (stamp_s % 1))
+        from relidar.cloud_message_node import cloud_message
+
+        stamp = Time(sec=int(stamp_s), nanosec=round(1e9 * (stamp_s % 1)))
+        message = cloud_message(Header(stamp=stamp, frame_id=frame_id), layout, data, is_dense=False)
         self.clouds.publish(message)
         return message
 

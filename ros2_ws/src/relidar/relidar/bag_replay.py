@@ -19,7 +19,6 @@ from relidar import from_above, png
 from relidar.atomic import atomic_folder
 from relidar.bags import CloudBag, RecordedCloud
 from relidar.cloud_outputs import OutputCloud, segmentation_cloud, visualization_cloud
-from relidar.corruptions import KINDS, Corruption
 from relidar.errors import BagError, DatasetError
 from relidar.label_map import LabelMap, load_label_map
 from relidar.labelled_bag import LabelledBag, record_labels
@@ -60,7 +59,8 @@ def replay_bag(path: Path, folder: Path, model: LoadedModel, options: ReplayOpti
         ExitStack() as stack,
     ):
         run = _Run(bag, model, options, label_map, temporary, stack)
-        for scan, truth_cloud in tqdm(run.scans(), path.name, len(bag), unit="scan", position=line, leave=line == 0):
+        scans = sum(bag.intact(topic) for topic in bag.topics)
+        for scan, truth_cloud in tqdm(run.scans(), path.name, scans, unit="scan", position=line, leave=line == 0):
             run.take(scan, truth_cloud)
         stack.close()
         result = {"inputs": inputs, "bag": str(path), "backend": model.executor.name, "side_by_side": options.side_by_side}
@@ -94,9 +94,8 @@ class _Run:
             id_of = {c.name: c.id for c in manifest.classes}
             shown = [id_of[c.predicted[0]] if c.predicted else UNLABELLED for c in label_map.classes]
             self.id_of_truth = np.array([*shown, *[UNLABELLED] * (256 - len(shown))], np.uint8)
-        intensity_max = manifest.preprocessing.intensity_max
-        self.corruptions = [Corruption.parse(text, intensity_max) for text in options.corruptions]
-        self.figures = {topic: Figures(256, names, options.corruptions) for topic in bag.topics}
+        self.intensity_max = manifest.preprocessing.intensity_max
+        self.figures = {topic: Figures(names, options.corruptions) for topic in bag.topics}
         self.pictures: list[dict[str, Any]] = []
         self.labelled: LabelledBag | None = None
         self.rerun: RerunLog | None = None
@@ -126,7 +125,7 @@ class _Run:
         figures.scan(scan.bag_time_ns, 1e3 * (end - start), answer)
         truth = self.truth.of(scan, cloud, truth_cloud) if self.truth and len(answer.label) else None
         if self.truth is not None and len(answer.label):
-            self._compare(figures, scan, cloud, answer, truth)
+            self._compare(figures, cloud, answer, truth)
         self._show(figures, scan, cloud, answer, truth)
         self._record(scan, cloud, answer, output)
 
@@ -150,18 +149,21 @@ class _Run:
             "pictures": self.pictures,
         }
 
-    def _compare(
-        self, figures: Figures, scan: RecordedCloud, cloud: Cloud, answer: Segmentation, truth: NDArray[np.uint8] | None
-    ) -> None:
-        if truth is None or self.truth is None:
+    def _compare(self, figures: Figures, cloud: Cloud, answer: Segmentation, truth: NDArray[np.uint8] | None) -> None:
+        mapped = self.truth
+        if truth is None or mapped is None:
             figures.without_truth += 1
             return
-        figures.compare(cloud.xyz_m, truth, self.truth.prediction(answer.label), answer)
-        for corruption in self.corruptions:
-            seed = [figures.scans, KINDS.index(corruption.kind), corruption.severity]
-            changed = corruption(cloud.xyz_m, cloud.intensity, np.random.default_rng(seed))
-            label = self.segmenter(changed.xyz_m, changed.intensity).label
-            figures.compare_corrupted(str(corruption), truth, self.truth.prediction(label), changed.void)
+        clean = mapped.prediction(answer.label)
+        figures.compare(cloud.xyz_m, truth, clean, answer)
+        figures.robustness.scan(
+            figures.scans - 1,
+            (cloud.xyz_m, cloud.intensity),
+            self.intensity_max,
+            truth,
+            clean,
+            lambda xyz_m, intensity: mapped.prediction(self.segmenter(xyz_m, intensity).label),
+        )
 
     def _show(
         self, figures: Figures, scan: RecordedCloud, cloud: Cloud, answer: Segmentation, truth: NDArray[np.uint8] | None

@@ -2,6 +2,7 @@
 
 manifest.yaml        what the student is, how its input is made, its classes, and the sha256 of every other file
 student.onnx         dense lowering (TensorRT, CUDA)      student-pairs.onnx  CPU lowering
+student-fp16.onnx    optional: dense lowering in half precision (TensorRT)
 text.safetensors     prompt embeddings
 golden.npz           one scan and the reference's answer, which every executor must reproduce
 text_encoder/        optional: the text tower, its tokenizer and its templates, for words that the bank lacks
@@ -29,11 +30,15 @@ from relidar.voxels import Preprocessing
 FORMAT_VERSION: Literal[1] = 1
 MANIFEST = "manifest.yaml"
 DENSE_ONNX = "student.onnx"
+DENSE_FP16_ONNX = "student-fp16.onnx"
 PAIRS_ONNX = "student-pairs.onnx"
 TEXT_BANK = "text.safetensors"
 GOLDEN = "golden.npz"
 ENGINES = "engines"
 REQUIRED = (DENSE_ONNX, PAIRS_ONNX, TEXT_BANK, GOLDEN)
+
+Precision = Literal["fp32", "fp16"]
+DENSE_GRAPHS: dict[Precision, str] = {"fp32": DENSE_ONNX, "fp16": DENSE_FP16_ONNX}
 
 TEXT_ONNX = "text_encoder/encoder.onnx"
 TEXT_TOKENIZER = "text_encoder/tokenizer.json"
@@ -89,8 +94,14 @@ class Manifest(Model):
     """A point whose best cosine is lower stays unlabelled."""
     tolerance: Annotated[float, Field(gt=0)] = 1e-4
     """Largest difference to the golden features that an executor may show."""
+    tolerance_fp16: Annotated[float, Field(gt=0)] = 1e-2
+    """The same for one in half precision."""
     sha256: dict[str, str]
     """Of every file of the bundle, by its path in the bundle."""
+
+    def tolerance_of(self, precision: Precision) -> float:
+        """Largest difference to the golden features that an executor of this precision may show."""
+        return self.tolerance if precision == "fp32" else self.tolerance_fp16
 
     @model_validator(mode="after")
     def _distinct(self) -> "Manifest":
@@ -122,6 +133,15 @@ class Bundle:
     def has_text_encoder(self) -> bool:
         """Whether `relidar.text_encoder` can embed words that the bank lacks."""
         return TEXT_ONNX in self.manifest.sha256
+
+    def dense_graph(self, precision: Precision) -> str:
+        """Name of the dense graph of one precision; raises BundleError where the export wrote none."""
+        name = DENSE_GRAPHS[precision]
+        if name not in self.manifest.sha256:
+            raise BundleError(
+                f"{self.path}: no {name}, so there is no {precision} network; export the bundle again from its checkpoint."
+            )
+        return name
 
     def golden(self) -> Golden:
         """Reads the golden scan; raises BundleError if it does not fit."""

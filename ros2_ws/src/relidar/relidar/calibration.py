@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relidar.metrics import rounded
+
 CELLS = 400
 SHOWN_BINS = 12
 
@@ -57,9 +59,9 @@ class Reliability:
         return {
             "points": total,
             "right_percent": round(100.0 * int(right.sum()) / total, 3),
-            "auroc": _rounded(auroc(right, points - right)),
-            "face_value_error": _rounded(expected_error(face_value, points, right)),
-            "learned_error": _rounded(learned),
+            "auroc": rounded(auroc(right, points - right), 4),
+            "face_value_error": rounded(expected_error(face_value, points, right), 4),
+            "learned_error": rounded(learned, 4),
             "bins": self._bins(points, right),
         }
 
@@ -124,7 +126,3 @@ def auroc(right: NDArray[np.int64], wrong: NDArray[np.int64]) -> float | None:
     below = np.cumsum(wrong) - wrong
     pairs = float(right.sum()) * float(wrong.sum())
     return float((right.astype(np.float64) * (below + wrong / 2)).sum() / pairs)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

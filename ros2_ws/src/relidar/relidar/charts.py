@@ -7,6 +7,7 @@ from math import ceil, log10
 Point = tuple[float, float]
 SERIES_RGB = ("#2f6f9f", "#c8553d", "#3d8b5f", "#8a5fb0", "#b0892f", "#4a4f57", "#c2568f", "#5d9ea8", "#7d8f3a")
 WIDTH, HEIGHT = 520, 300
+_STAND_ALONE = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12" fill="#1d2530" style="background:#fff"'
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 14, 46
 
 
@@ -38,20 +39,32 @@ def columns(cells: Sequence[tuple[float, float]], width: float, x_label: str, y_
 
 
 def lines(
-    series: Mapping[str, Sequence[Point]], x_range: Point, y_range: Point, x_label: str, y_label: str, alternative: str
+    series: Mapping[str, Sequence[Point]],
+    x_range: Point,
+    y_range: Point,
+    x_label: str,
+    y_label: str,
+    alternative: str,
+    dashed: Mapping[str, Sequence[Point]] | None = None,
 ) -> str:
-    """Lines with dots, one a name, a legend below."""
+    """Lines with dots, one a name, a legend below; a second line of the same name and colour may be `dashed`, without dots."""
     frame = _Frame(x_range, y_range, x_label, y_label)
     for index, (name, points) in enumerate(series.items()):
         colour = SERIES_RGB[index % len(SERIES_RGB)]
         placed = [frame.at(x, y) for x, y in points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-        frame.add(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        frame.line(placed, colour)
+        if second := (dashed or {}).get(name):
+            frame.line([frame.at(x, y) for x, y in second], colour, "5 4")
         for (x, y), (value_x, value_y) in zip(placed, points, strict=True):
             title = escape(f"{name}: {value_x:g}, {value_y:.1f}")
             frame.add(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.2" fill="{colour}"><title>{title}</title></circle>')
     names = [(name, SERIES_RGB[index % len(SERIES_RGB)]) for index, name in enumerate(series)]
     return frame.svg(alternative, names if len(names) > 1 else [])
+
+
+def alone(chart: str) -> str:
+    """A chart as the text of an .svg file, which lacks the page's fonts and background."""
+    return chart.replace("<svg ", f"<svg {_STAND_ALONE} ", 1)
 
 
 class _Frame:
@@ -75,6 +88,11 @@ class _Frame:
 
     def add(self, part: str) -> None:
         self._parts.append(part)
+
+    def line(self, pixels: Sequence[Point], colour: str, dashes: str = "none") -> None:
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
+        style = f'fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"'
+        self.add(f'<polyline points="{path}" {style}/>')
 
     def at(self, x: float, y: float) -> Point:
         """Pixel of a value; beyond the axes it lies on their edge."""

@@ -4,7 +4,8 @@
         layout, data = cloud_of({"x": x, "y": y, "z": z, "intensity": intensity})
         writer.cloud("/lidar_points", stamp_ns, "lidar", layout, data)
 
-The bag is written beside its place and renamed when it is whole.
+The bag is written beside its place and renamed when it is whole. Every topic is recorded as reliable, as `ros2 bag play` then
+offers it: RViz asks for that by default and would show nothing of a best-effort topic, while nodes that ask for less take it too.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,15 +53,26 @@ class BagWriter:
         stamp = self.make("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
         return self.make("std_msgs/msg/Header", stamp=stamp, frame_id=frame_id)
 
-    def write(self, topic: str, kind: str, stamp_ns: int, **values: Any) -> None:
-        """Writes one message of type `kind` with these field values."""
+    def write(self, topic: str, kind: str, bag_time_ns: int, is_latched: bool = False, **values: Any) -> None:
+        """Writes one message of type `kind` with these field values; who subscribes to a latched topic late gets the last one."""
         if topic not in self._connections:
-            added = self._writer.add_connection(topic, kind, typestore=self._store, offered_qos_profiles=[_quality(topic)])
-            self._connections[topic] = added
-        self._writer.write(self._connections[topic], stamp_ns, self._store.serialize_cdr(self.make(kind, **values), kind))
+            quality = [_quality(100 if topic == TRANSFORMS else 5, is_latched)]
+            self._connections[topic] = self._writer.add_connection(
+                topic, kind, typestore=self._store, offered_qos_profiles=quality
+            )
+        self._writer.write(self._connections[topic], bag_time_ns, self._store.serialize_cdr(self.make(kind, **values), kind))
 
-    def cloud(self, topic: str, stamp_ns: int, frame_id: str, layout: CloudLayout, data: Buffer, is_dense: bool = False) -> None:
-        """Writes a sensor_msgs/PointCloud2, at bag time `stamp_ns`."""
+    def cloud(
+        self,
+        topic: str,
+        stamp_ns: int,
+        frame_id: str,
+        layout: CloudLayout,
+        data: Buffer,
+        is_dense: bool = False,
+        bag_time_ns: int | None = None,
+    ) -> None:
+        """Writes a sensor_msgs/PointCloud2, at bag time `stamp_ns` unless another is given."""
         fields = [
             self.make("sensor_msgs/msg/PointField", name=f.name, offset=f.offset, datatype=f.datatype, count=f.count)
             for f in layout.fields
@@ -68,7 +80,7 @@ class BagWriter:
         self.write(
             topic,
             "sensor_msgs/msg/PointCloud2",
-            stamp_ns,
+            stamp_ns if bag_time_ns is None else bag_time_ns,
             header=self.header(stamp_ns, frame_id),
             height=layout.height,
             width=layout.width,
@@ -91,7 +103,7 @@ class BagWriter:
             )
             for pose in poses
         ]
-        self.write(topic, "tf2_msgs/msg/TFMessage", stamp_ns, transforms=stamped)
+        self.write(topic, "tf2_msgs/msg/TFMessage", stamp_ns, topic == FIXED_TRANSFORMS, transforms=stamped)
 
     def _transform(self, pose: Pose) -> Any:
         x, y, z = map(float, pose.translation_m)
@@ -119,12 +131,16 @@ def cloud_of(columns: Mapping[str, NDArray[Any]]) -> tuple[CloudLayout, bytes]:
     return append_fields(CloudLayout(1, N, (), 0, 0), b"", columns)
 
 
-def _quality(topic: str) -> Qos:
-    if topic == FIXED_TRANSFORMS:
-        depth, reliability, durability = 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL
-    elif topic == TRANSFORMS:
-        depth, reliability, durability = 100, QosReliability.RELIABLE, QosDurability.VOLATILE
-    else:
-        depth, reliability, durability = 5, QosReliability.BEST_EFFORT, QosDurability.VOLATILE
+def _quality(depth: int, is_latched: bool) -> Qos:
     forever = QosTime(sec=2147483647, nsec=4294967295)
-    return Qos(QosHistory.KEEP_LAST, depth, reliability, durability, forever, forever, QosLiveliness.AUTOMATIC, forever, False)
+    return Qos(
+        QosHistory.KEEP_LAST,
+        1 if is_latched else depth,
+        QosReliability.RELIABLE,
+        QosDurability.TRANSIENT_LOCAL if is_latched else QosDurability.VOLATILE,
+        forever,
+        forever,
+        QosLiveliness.AUTOMATIC,
+        forever,
+        False,
+    )

@@ -43,7 +43,7 @@ SCALES: dict[str, Scale] = {
     "jitter": Scale("standard deviation of the range", "m", (0.02, 0.04, 0.06, 0.08, 0.10)),
     # The way during one sweep of 0.1 s, of which a scan without motion compensation is bent.
     "motion-blur": Scale("speed", "m/s", (3.0, 6.0, 12.0, 20.0, 30.0)),
-    # A dirty or aged window, or a sensor with another gain.
+    # A dirty or aged window, or a sensor of lower gain. A network that leans on height and shape hardly notices.
     "intensity-shift": Scale("intensity kept", "%", (85.0, 70.0, 50.0, 35.0, 20.0)),
 }
 KINDS: tuple[str, ...] = tuple(SCALES)

@@ -11,13 +11,12 @@ from typing import Literal
 from pydantic import ValidationError
 
 from relidar.atomic import atomic_file, write_text
-from relidar.bundle import DENSE_ONNX, ENGINES, Bundle, Manifest, sha256_file
+from relidar.bundle import DENSE_FP16_ONNX, ENGINES, Bundle, Manifest, Precision, sha256_file
 from relidar.config_file import Model
 from relidar.executor import FEATURES
 from relidar.rulebook import STRIDED_OFFSETS, SUBMANIFOLD_OFFSETS
 
 Runtime = Literal["tensorrt", "tensorrt-rtx"]
-Precision = Literal["fp32"]
 
 
 class InputShapes(Model):
@@ -69,12 +68,21 @@ def input_shapes(manifest: Manifest) -> dict[str, InputShapes]:
 
 
 def engine_key(bundle: Bundle, runtime: Runtime, version: str, target: str, precision: Precision = "fp32") -> EngineKey:
-    """The key of a bundle's engine."""
-    onnx_sha256 = bundle.manifest.sha256[DENSE_ONNX]
+    """The key of a bundle's engine; raises BundleError where the bundle lacks a network of this precision."""
+    onnx_sha256 = bundle.manifest.sha256[bundle.dense_graph(precision)]
     profile = input_shapes(bundle.manifest)
     return EngineKey(
         onnx_sha256=onnx_sha256, runtime=runtime, version=version, target=target, precision=precision, profile=profile
     )
+
+
+def preferred_key(bundle: Bundle, runtime: Runtime, version: str, target: str) -> EngineKey:
+    """The key of the fp16 engine where a whole one lies, since it is faster and never built unasked; else of the fp32 engine."""
+    if DENSE_FP16_ONNX in bundle.manifest.sha256:
+        key = engine_key(bundle, runtime, version, target, "fp16")
+        if plan_fault(bundle, key) is None:
+            return key
+    return engine_key(bundle, runtime, version, target)
 
 
 def plan_path(bundle: Bundle, key: EngineKey) -> Path:

@@ -34,7 +34,8 @@ def self_test(executor: Executor, bundle: Bundle) -> float:
 
     Raises:
         BundleError: the golden scan does not fit, or has no point in range.
-        BackendError: the difference exceeds the bundle's tolerance, so this backend's answers cannot be trusted.
+        BackendError: the difference exceeds the bundle's tolerance, so this backend's answers cannot be trusted. An
+            executor with an attribute `precision` of "fp16" has the bundle's tolerance for that.
     """
     golden = bundle.golden()
     voxels = voxelise(golden.xyz_m, golden.intensity, bundle.manifest.preprocessing)
@@ -48,9 +49,10 @@ def self_test(executor: Executor, bundle: Bundle) -> float:
             "the bundle was made by another version of relidar: export it again."
         )
     difference = float(np.abs(answer - golden.features).max())
-    if not difference <= bundle.manifest.tolerance:
+    tolerance = bundle.manifest.tolerance_of(getattr(executor, "precision", "fp32"))
+    if not difference <= tolerance:
         raise BackendError(
-            f"{executor.name}: differs from the golden features by {difference:.2e}, tolerance "
-            f"{bundle.manifest.tolerance:.0e}; use another backend and report this one."
+            f"{executor.name}: differs from the golden features by {difference:.2e}, tolerance {tolerance:.0e}; "
+            "use another backend and report this one."
         )
     return difference

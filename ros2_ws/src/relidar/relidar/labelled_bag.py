@@ -11,64 +11,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import StoragePlugin, Writer
-
-from relidar.bags import POINT_CLOUD, RecordedCloud
+from relidar.bags import RecordedCloud
 from relidar.cloud_outputs import OutputCloud
-from relidar.cloud_writer import BagWriter
-
-STRING = "std_msgs/msg/String"
+from relidar.cloud_writer import BagWriter, record
 
 
-class LabelledBag(BagWriter):
+class LabelledBag:
     """An open recording of answers."""
 
-    def __init__(self, writer: Writer, label_info: dict[str, Any]) -> None:
+    def __init__(self, writer: BagWriter, label_info: dict[str, Any]) -> None:
         """`label_info`: what the labels mean, as plain data."""
-        super().__init__(writer)
+        self._writer = writer
         self._label_info = json.dumps(label_info)
-        self._bag_time_ns = 0
+        self._described: set[str] = set()
 
     def answer(self, scan: RecordedCloud, segmentation: OutputCloud, visualization: OutputCloud) -> None:
         """Writes the answers to one scan."""
-        self._bag_time_ns = scan.bag_time_ns
-        if f"{scan.topic}/label_info" not in self._connections:
-            self._open(f"{scan.topic}/label_info", STRING, _quality(1, QosDurability.TRANSIENT_LOCAL))
-            self.write(f"{scan.topic}/label_info", STRING, scan.bag_time_ns, data=self._label_info)
-            for name in ("segmentation", "visualization"):
-                self._open(f"{scan.topic}/{name}", POINT_CLOUD, _quality(5, QosDurability.VOLATILE))
+        if scan.topic not in self._described:
+            self._described.add(scan.topic)
+            topic = f"{scan.topic}/label_info"
+            self._writer.write(topic, "std_msgs/msg/String", scan.bag_time_ns, is_latched=True, data=self._label_info)
         for name, cloud in (("segmentation", segmentation), ("visualization", visualization)):
-            topic = f"{scan.topic}/{name}"
-            self.cloud(topic, scan.stamp_ns, scan.frame_id, cloud.layout, cloud.data, is_dense=scan.is_dense)
-
-    def write(self, topic: str, kind: str, stamp_ns: int, **values: Any) -> None:
-        """Writes at the bag time of the scan in hand; `stamp_ns`, which the header holds, may differ from it."""
-        super().write(topic, kind, self._bag_time_ns, **values)
-
-    def _open(self, topic: str, kind: str, quality: Qos) -> None:
-        added = self._writer.add_connection(topic, kind, typestore=self._store, offered_qos_profiles=[quality])
-        self._connections[topic] = added
+            topic, stamp_ns, bag_time_ns = f"{scan.topic}/{name}", scan.stamp_ns, scan.bag_time_ns
+            self._writer.cloud(topic, stamp_ns, scan.frame_id, cloud.layout, cloud.data, scan.is_dense, bag_time_ns)
 
 
 @contextmanager
 def record_labels(path: Path, label_info: dict[str, Any]) -> Iterator[LabelledBag]:
-    """Opens the bag folder `path`, which must not exist, for writing."""
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+    """Opens the bag folder `path` for writing; it is there when the recording is whole."""
+    with record(path) as writer:
         yield LabelledBag(writer, label_info)
-
-
-def _quality(depth: int, durability: QosDurability) -> Qos:
-    """Reliable, as the node publishes: what subscribes as best effort takes it too."""
-    forever = QosTime(sec=2147483647, nsec=4294967295)
-    return Qos(
-        QosHistory.KEEP_LAST,
-        depth,
-        QosReliability.RELIABLE,
-        durability,
-        forever,
-        forever,
-        QosLiveliness.AUTOMATIC,
-        forever,
-        False,
-    )

@@ -63,3 +63,8 @@ class Confusion:
         """Mean IoU over the classes that occur in the truth; None if none does."""
         present = [iou for iou in self.iou_percent().values() if iou is not None]
         return float(np.mean(present)) if present else None
+
+
+def rounded(value: float | None, digits: int = 3) -> float | None:
+    """To so many decimals; None stays None."""
+    return None if value is None else round(value, digits)

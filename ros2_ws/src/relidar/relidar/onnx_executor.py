@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from relidar.bundle import DENSE_ONNX, PAIRS_ONNX, Bundle
+from relidar.bundle import PAIRS_ONNX, Bundle, Precision
 from relidar.errors import BackendError
 from relidar.executor import FEATURES, UNIT_FEATURES
 from relidar.rulebook import Rulebook
@@ -43,24 +43,30 @@ class PairsExecutor:
 
 
 class DenseExecutor:
-    """student.onnx on CUDA, or on the CPU where only its agreement matters."""
+    """The dense graph on CUDA, or on the CPU where only its agreement matters."""
 
-    def __init__(self, bundle: Bundle, device: str = "cuda", threads: int = 0) -> None:
+    def __init__(self, bundle: Bundle, device: str = "cuda", threads: int = 0, precision: Precision = "fp32") -> None:
         """Loads the graph.
 
         Args:
             bundle: an opened bundle.
             device: "cuda" or "cpu".
             threads: of one operator on the CPU; 0 = one a core.
+            precision: of the graph; half precision on the CPU is slow.
 
         Raises:
+            BundleError: the bundle lacks a graph of this precision.
             BackendError: ONNX Runtime cannot load the graph or the device is not available.
         """
         self.name = f"onnxruntime-{device}" if device == "cuda" else f"onnxruntime-{device}-dense"
-        self.identity = _identity(bundle, DENSE_ONNX)
+        if precision != "fp32":
+            self.name += f"-{precision}"
+        self.precision = precision
+        graph = bundle.dense_graph(precision)
+        self.identity = _identity(bundle, graph)
         provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
         # TF32 rounds to 10 bits of mantissa: faster, but no longer the reference's answer.
-        self._session = _session(bundle.path / DENSE_ONNX, provider, threads, {"use_tf32": "0"} if device == "cuda" else {})
+        self._session = _session(bundle.path / graph, provider, threads, {"use_tf32": "0"} if device == "cuda" else {})
         self._tables = [i.name for i in self._session.get_inputs() if i.name != FEATURES]
 
     def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:

@@ -23,13 +23,15 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.time import Time
-from sensor_msgs.msg import PointCloud2, PointField
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
 from tqdm import tqdm
 
 from relidar import command_line
 from relidar.answer_check import AnswerCheck
 from relidar.atomic import write_text
 from relidar.bags import CloudBag, RecordedCloud
+from relidar.cloud_message_node import cloud_message
 from relidar.errors import BagError, RelidarError
 from relidar.pointcloud2 import layout_of
 from relidar.scan_counts import FINISHED
@@ -61,18 +63,8 @@ class PlayNode(Node):  # type: ignore[misc]  # rclpy has no types
     def send(self, scan: RecordedCloud) -> None:
         """Publishes one cloud with the present time as its stamp."""
         stamp = self.get_clock().now()
-        message = PointCloud2(
-            height=scan.layout.height,
-            width=scan.layout.width,
-            fields=[PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count) for f in scan.layout.fields],
-            is_bigendian=scan.layout.is_bigendian,
-            point_step=scan.layout.point_step,
-            row_step=scan.layout.row_step,
-            data=scan.data.tobytes(),
-            is_dense=scan.is_dense,
-        )
-        message.header.stamp = stamp.to_msg()
-        message.header.frame_id = scan.frame_id
+        header = Header(stamp=stamp.to_msg(), frame_id=scan.frame_id)
+        message = cloud_message(header, scan.layout, scan.data.tobytes(), scan.is_dense)
         self.check.sent(stamp.nanoseconds, scan.layout.points, scan.frame_id, time.perf_counter())
         self._clouds.publish(message)
 

@@ -1,22 +1,22 @@
 """Runs a lifecycle node as a process: starts it, spins it, and ends it within two seconds of SIGINT or SIGTERM, in any state."""
 
+import gc
 import os
 import signal
 import sys
 import threading
 from argparse import ArgumentParser
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
+from rclpy.utilities import get_default_context, remove_ros_args
 
 from relidar import command_line
 from relidar.errors import ConfigError, RelidarError
-from relidar.node_parameters import NodeParameters
 from relidar.parameters_node import LiveParameters
 
 STOP_TIMEOUT_S = 1.2
@@ -34,6 +34,9 @@ class ManagedNode(Protocol):
 
     def trigger_activate(self) -> TransitionCallbackReturn:
         """To active."""
+
+    def get_logger(self) -> Any:
+        """Of rclpy."""
 
     def close(self) -> None:
         """Ends all threads."""
@@ -67,6 +70,7 @@ def _run(make_node: Callable[[], ManagedNode], stop: threading.Event) -> None:
     def work() -> None:
         try:
             _serve(make_node, stop)
+            _leave_middleware()
         except BaseException as error:  # noqa: BLE001  # raised again below
             failures.append(error)
         finally:
@@ -79,8 +83,6 @@ def _run(make_node: Callable[[], ManagedNode], stop: threading.Event) -> None:
     if failures:
         rclpy.try_shutdown()
         raise failures[0]
-    if not thread.is_alive():
-        rclpy.try_shutdown()
     # Where the thread lives on, loading or a scan still runs in compiled code, which Python cannot end; it has written nothing.
     # Else all is taken down, and what remains, unloading ONNX Runtime and numba, can take seconds on a busy machine.
     sys.stdout.flush()
@@ -91,7 +93,7 @@ def _run(make_node: Callable[[], ManagedNode], stop: threading.Event) -> None:
 def _serve(make_node: Callable[[], ManagedNode], stop: threading.Event) -> None:
     node = make_node()
     try:
-        parameters: NodeParameters = node.parameters.current
+        parameters = node.parameters.current
         if parameters.build_only or parameters.autostart:
             _succeed(node, node.trigger_configure())
             if parameters.build_only:
@@ -100,11 +102,29 @@ def _serve(make_node: Callable[[], ManagedNode], stop: threading.Event) -> None:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stop.is_set():
-            executor.spin_once(timeout_sec=0.2)
-        executor.remove_node(node)
+            if not _spin_once(executor, node):
+                stop.wait(0.01)  # an error that stays must not take a whole core
+        executor.shutdown()
     finally:
         node.close()
         node.destroy_node()
+
+
+def _leave_middleware() -> None:
+    """Frees the middleware's shared memory, tens of MB, which would else be lost until the machine starts anew."""
+    rclpy.try_shutdown()
+    gc.collect()  # a node and its services hold each other, and the context
+    get_default_context().destroy()
+
+
+def _spin_once(executor: SingleThreadedExecutor, node: ManagedNode) -> bool:
+    """Whether nothing failed: a request that rclpy cannot read, such as a parameter of no known type, must not end the node."""
+    try:
+        executor.spin_once(timeout_sec=0.2)
+    except Exception as error:  # noqa: BLE001
+        node.get_logger().error(f"request left out: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
+        return False
+    return True
 
 
 def _succeed(node: ManagedNode, result: TransitionCallbackReturn) -> None:

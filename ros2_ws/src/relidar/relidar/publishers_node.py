@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import PointCloud2, PointField
+from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float64, String
 
+from relidar.cloud_message_node import cloud_message
 from relidar.cloud_outputs import OutputCloud
-from relidar.pointcloud2 import CloudField
 from relidar.scan_answer import OUTPUTS
 from relidar.vocabulary import Vocabulary
 
@@ -41,7 +40,7 @@ class Publishers:
     def publish(self, asked: PointCloud2, clouds: Mapping[str, OutputCloud]) -> None:
         """Answers a cloud, its header unchanged."""
         for name, cloud in clouds.items():
-            self._clouds[name].publish(cloud_message(asked, cloud))
+            self._clouds[name].publish(cloud_message(asked.header, cloud.layout, cloud.data, asked.is_dense))
 
     def publish_timings(self, timings_ms: Mapping[str, float]) -> None:
         """Milliseconds by topic, each where somebody subscribes to it."""
@@ -57,28 +56,6 @@ class Publishers:
         """Takes all of them down."""
         for publisher in (*self._clouds.values(), self._label_info, *self._timings.values()):
             self._node.destroy_publisher(publisher)
-
-
-def cloud_message(asked: PointCloud2, cloud: OutputCloud) -> PointCloud2:
-    """The answer as a message. Its data are bytes: rclpy takes an ndarray a thousand times slower."""
-    layout = cloud.layout
-    return PointCloud2(
-        header=asked.header,
-        height=layout.height,
-        width=layout.width,
-        fields=_point_fields(layout.fields),
-        is_bigendian=layout.is_bigendian,
-        point_step=layout.point_step,
-        row_step=layout.row_step,
-        data=cloud.data,
-        is_dense=asked.is_dense,
-    )
-
-
-@lru_cache(maxsize=64)
-def _point_fields(fields: tuple[CloudField, ...]) -> list[PointField]:
-    """Made once for each layout: a driver sends the same one with every scan."""
-    return [PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count) for f in fields]
 
 
 def _label_info(node: Node, vocabulary: Vocabulary) -> Any:

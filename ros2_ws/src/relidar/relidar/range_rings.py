@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relidar.metrics import Confusion
+from relidar.metrics import Confusion, rounded
 
 EDGES_M = (0.0, 10.0, 20.0, 40.0, 60.0)
 """Where the rings begin; the last has no end. Distance is horizontal: sqrt(x^2 + y^2) in the sensor frame."""
@@ -45,12 +45,8 @@ class RangeRings:
             {
                 "ring": name,
                 "points": confusion.points,
-                "miou_percent": _rounded(confusion.miou_percent()),
-                "class_iou_percent": {c: _rounded(iou) for c, iou in confusion.iou_percent().items()},
+                "miou_percent": rounded(confusion.miou_percent()),
+                "class_iou_percent": {c: rounded(iou) for c, iou in confusion.iou_percent().items()},
             }
             for name, confusion in zip(ring_names(), self.confusions, strict=True)
         ]
-
-
-def _rounded(percent: float | None) -> float | None:
-    return None if percent is None else round(percent, 3)

@@ -14,135 +14,36 @@ named by stamp, <ns>.npy or SemanticKITTI's <ns>.label (--truth-folder); --truth
 with a true class that stays unlabelled counts as a miss.
 
 --corrupt KIND:SEVERITY adds rain, fog, lost beams and so on to each scan and shows mIoU against severity; without :SEVERITY, all
-five. --write records OUT/bags/NAME/labelled for `ros2 bag play` and RViz (T/segmentation, T/visualization and T/label_info for
-each topic T), --rerun OUT/bags/NAME/answers.rrd.
+five. A point whose return is lost or replaced counts as a miss; the mIoU of the returns left stands beside it.
+
+--write records OUT/bags/NAME/labelled for `ros2 bag play` and RViz (T/segmentation, T/visualization and T/label_info for each
+topic T), --rerun OUT/bags/NAME/answers.rrd.
 
 Latency is the time to decode, label and encode one cloud on a warm segmenter. With --jobs several bags share the processor, which
 makes it worse. Exit code 1 if a bag had nothing usable.
 """
 
-import hashlib
-import multiprocessing
-import re
-import shutil
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from multiprocessing.connection import Connection
-from multiprocessing.connection import wait as wait_for
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
-from relidar import bag_replay, command_line, replay_report
+from relidar import command_line, replay_report
 from relidar.backends import BACKENDS
 from relidar.bags import ALL_TOPICS
 from relidar.bundle import open_bundle
-from relidar.corruptions import KINDS, MAX_SEVERITY, Corruption
-from relidar.errors import BagError, RelidarError
+from relidar.corruptions import KINDS
+from relidar.errors import BagError
 from relidar.label_map import load_label_map
-from relidar.loaded_model import load_model
-from relidar.replay_options import ReplayOptions, finished
+from relidar.replay_jobs import interrupt, replay_bags, result_folders
+from relidar.replay_options import ReplayOptions
 from relidar.rerun_log import import_rerun
+from relidar.robustness import expand
 from relidar.truth import DEFAULT_FIELD, TruthSource
 
 
-def replay_bags(bags: Sequence[Path], out: Path, options: ReplayOptions, jobs: int) -> dict[Path, str]:
-    """Puts the result of each bag into OUT/bags/NAME; returns what went wrong, by bag.
-
-    Bags whose result is there are left alone, as is a bag's old result where the new one fails.
-    """
-    folder_of = result_folders(bags, out)
-    failed: dict[Path, str] = {}
-    todo = []
-    for bag, folder in folder_of.items():
-        for left in folder.parent.glob(f".{folder.name}.*"):
-            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
-        if not bag.exists():
-            failed[bag] = f"{bag}: no such bag; give a rosbag2 folder, an .mcap or .db3 file, or a rosbag1 .bag file."
-        elif finished(folder, options.inputs(bag)) is None:
-            todo.append(bag)
-        else:
-            command_line.say(f"{bag}: done before, {folder} is kept")
-    if jobs > 1 and len(todo) > 1:
-        return failed | _side_by_side(todo, folder_of, options, jobs)
-    model = load_model(options.bundle, options.backend, options.threads) if todo else None
-    for bag in todo:
-        if model is not None and (error := _error_of(bag, folder_of[bag], model, options)):
-            failed[bag] = error
-    return failed
-
-
-def result_folders(bags: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """OUT/bags/NAME for each bag; where two bags have one name, a part of the hash of their path tells them apart."""
-    names = [re.sub(r"\.(mcap|db3|bag)$", "", bag.resolve().name) for bag in bags]
-    folders = {}
-    for bag, name in zip(bags, names, strict=True):
-        digest = hashlib.sha256(str(bag.resolve()).encode()).hexdigest()[:8]
-        folders[bag] = out / "bags" / (name if names.count(name) == 1 else f"{name}-{digest}")
-    return folders
-
-
-def expand(texts: Sequence[str]) -> tuple[str, ...]:
-    """["rain", "fog:3,fog:1"] -> ("rain:1", ..., "rain:5", "fog:3", "fog:1"); raises ConfigError for what is no corruption."""
-    words = [word.strip() for text in texts for word in text.split(",")]
-    named = [[word] if ":" in word else [f"{word}:{severity}" for severity in range(1, MAX_SEVERITY + 1)] for word in words]
-    names = dict.fromkeys(str(Corruption.parse(name)) for group in named for name in group)
-    return tuple(name for name in names if not name.endswith(":0"))
-
-
-def _error_of(bag: Path, folder: Path, model: Any, options: ReplayOptions, line: int = 0) -> str | None:
-    try:
-        bag_replay.replay_bag(bag, folder, model, options, line)
-    except (RelidarError, OSError) as error:
-        return str(error)
-    return None
-
-
-def _side_by_side(todo: list[Path], folder_of: dict[Path, Path], options: ReplayOptions, jobs: int) -> dict[Path, str]:
-    """A process for each bag, `jobs` at a time."""
-    context = multiprocessing.get_context("spawn")
-    threads = options.threads or max(1, multiprocessing.cpu_count() // jobs)
-    running: dict[Any, tuple[Path, BaseProcess, Connection]] = {}
-    failed: dict[Path, str] = {}
-    waiting: Iterator[tuple[int, Path]] = iter(enumerate(todo))
-    try:
-        while True:
-            while len(running) < jobs and (entry := next(waiting, None)) is not None:
-                line, bag = entry
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(bag, folder_of[bag], options, threads, line % jobs, theirs))
-                process.start()
-                theirs.close()
-                running[process.sentinel] = (bag, process, ours)
-            if not running:
-                return failed
-            for sentinel in wait_for(list(running)):
-                bag, ended, answer = running.pop(sentinel)
-                ended.join()
-                error = answer.recv() if answer.poll() else f"{bag}: its process ended with exit code {ended.exitcode}."
-                if error is not None:
-                    failed[bag] = error
-    finally:
-        for _, left, _ in running.values():
-            left.terminate()
-            left.join()
-
-
-def _work(bag: Path, folder: Path, options: ReplayOptions, threads: int, line: int, answer: Connection) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)
-    with suppress(KeyboardInterrupt):
-        answer.send(_error_of(bag, folder, load_model(options.bundle, options.backend, threads), options, line))
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 def _run(arguments: Namespace) -> None:
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     bags = list(dict.fromkeys(arguments.bag))
     truth = None
     if arguments.truth_map is not None:

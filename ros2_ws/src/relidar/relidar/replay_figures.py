@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from relidar import drop_simulation
 from relidar.calibration import Reliability
 from relidar.latency import percentiles_ms
-from relidar.metrics import Confusion
+from relidar.metrics import Confusion, rounded
+from relidar.prompts import UNLABELLED
 from relidar.range_rings import RangeRings
+from relidar.robustness import Robustness
 from relidar.segmenter import Segmentation
 
-LATENCY_CELL_MS = 5
+LATENCY_CELL_MS = 1
 STAGES = ("decode", "voxelise", "rulebook", "infer", "scores", "encode")
 """As they come one after the other."""
 
@@ -22,15 +24,15 @@ STAGES = ("decode", "voxelise", "rulebook", "infer", "scores", "encode")
 class Figures:
     """Counts of one recording (a topic of a bag), or of several put together."""
 
-    def __init__(self, label_counts: int, evaluated: Sequence[str] | None, corruptions: Sequence[str]) -> None:
-        """`label_counts`: 256; `evaluated`: names of the evaluated classes, None without a truth."""
+    def __init__(self, evaluated: Sequence[str] | None, corruptions: Sequence[str]) -> None:
+        """`evaluated`: names of the evaluated classes, None without a truth; `corruptions`: such as "rain:3"."""
         self.evaluated = None if evaluated is None else tuple(evaluated)
         self.arrival_ns: list[list[int]] = [[]]
         """Bag time of each scan, by recording."""
         self.latency_ms: list[list[float]] = [[]]
         self.stages_ms: dict[str, list[float]] = {}
         self.points = 0
-        self.labels = np.zeros(label_counts, np.int64)
+        self.labels = np.zeros(UNLABELLED + 1, np.int64)
         """Points by label."""
         self.malformed: Counter[str] = Counter()
         self.without_truth = 0
@@ -41,10 +43,7 @@ class Figures:
         self.margin = Reliability(0.0, 1.0)
         self.sums = np.zeros((4, len(names)), np.float64)
         """By predicted class, of points with a true class: points, right ones, sum of scores, sum of margins."""
-        self.corrupted = {name: Confusion(names) for name in corruptions}
-        self.void = Counter(dict.fromkeys(corruptions, 0))
-        """Points that a corruption took away or replaced."""
-        self.corrupted_points = Counter(dict.fromkeys(corruptions, 0))
+        self.robustness = Robustness(names, corruptions)
 
     def scan(self, bag_time_ns: int, latency_ms: float, answer: Segmentation) -> None:
         """Counts one answered scan."""
@@ -62,24 +61,16 @@ class Figures:
         self.confusion.update(truth, prediction)
         self.rings.update(xyz_m, truth, prediction)
         # A prediction outside the map is an answer too, and wrong; only an unlabelled point claims nothing.
-        claims = (truth != 255) & (answer.label != 255)
+        claims = (truth != UNLABELLED) & (answer.label != UNLABELLED)
         is_right = truth[claims] == prediction[claims]
         number = len(self.latency_ms[-1]) - 1
         self.score.update(number, answer.score[claims], is_right)
         self.margin.update(number, answer.margin[claims], is_right)
-        mapped = prediction[claims] != 255
+        mapped = prediction[claims] != UNLABELLED
         column = prediction[claims][mapped]
         weights = (np.ones(len(column)), is_right[mapped], answer.score[claims][mapped], answer.margin[claims][mapped])
         C = self.sums.shape[1]
         self.sums += [np.bincount(column, weights=weight, minlength=C) for weight in weights]
-
-    def compare_corrupted(
-        self, name: str, truth: NDArray[np.uint8], prediction: NDArray[np.uint8], void: NDArray[np.bool_]
-    ) -> None:
-        """Counts the answer to a corrupted scan; points marked `void` have no truth any more."""
-        self.corrupted[name].update(np.where(void, np.uint8(255), truth), prediction)
-        self.void[name] += int(void.sum())
-        self.corrupted_points[name] += len(void)
 
     @property
     def scans(self) -> int:
@@ -101,8 +92,7 @@ class Figures:
         self.score.add(other.score)
         self.margin.add(other.margin)
         self.sums += other.sums
-        self.void.update(other.void)
-        self.corrupted_points.update(other.corrupted_points)
+        self.robustness.add_raw(other.robustness.raw())
 
     def report(self, class_names: dict[int, str]) -> dict[str, Any]:
         """All figures; `class_names` of the bundle by label."""
@@ -112,13 +102,13 @@ class Figures:
             "scans": self.scans,
             "malformed": dict(self.malformed),
             "points": self.points,
-            "unlabelled_points": int(self.labels[255]),
+            "unlabelled_points": int(self.labels[UNLABELLED]),
             "label_points": labels,
             "latency_ms": percentiles_ms(all_ms),
             "latency_histogram": _histogram(all_ms),
             "stages_ms": {stage: percentiles_ms(self.stages_ms[stage]) for stage in sorted(self.stages_ms, key=_stage_order)},
             "truth": self._truth_report(),
-            "corruption": self._corruption_report(),
+            "robustness": self.robustness.report(self.confusion),
         }
 
     def drops(self) -> list[dict[str, Any]]:
@@ -129,7 +119,6 @@ class Figures:
         """All counts as plain data, for `of_raw`."""
         return {
             "evaluated": self.evaluated,
-            "corruptions": list(self.corrupted),
             "arrival_ns": self.arrival_ns,
             "latency_ms": self.latency_ms,
             "stages_ms": self.stages_ms,
@@ -140,29 +129,28 @@ class Figures:
             "confusions": [confusion.counts.tolist() for confusion in self._confusions()],
             "reliability": [[r.points.tolist(), r.right.tolist()] for r in (self.score, self.margin)],
             "sums": self.sums.tolist(),
-            "void": dict(self.void),
-            "corrupted_points": dict(self.corrupted_points),
+            "robustness": self.robustness.raw(),
         }
 
     @classmethod
     def of_raw(cls, raw: dict[str, Any]) -> "Figures":
         """What `raw` gave; raises KeyError, ValueError or TypeError for anything else."""
-        figures = cls(len(raw["labels"]), raw["evaluated"], raw["corruptions"])
+        figures = cls(raw["evaluated"], list(raw["robustness"]))
         figures.arrival_ns, figures.latency_ms, figures.stages_ms = raw["arrival_ns"], raw["latency_ms"], raw["stages_ms"]
         figures.points, figures.without_truth = raw["points"], raw["without_truth"]
         figures.labels += np.array(raw["labels"], np.int64)
-        figures.malformed, figures.void = Counter(raw["malformed"]), Counter(raw["void"])
-        figures.corrupted_points = Counter(raw["corrupted_points"])
+        figures.malformed = Counter(raw["malformed"])
         for confusion, counts in zip(figures._confusions(), raw["confusions"], strict=True):
             confusion.counts += np.array(counts, np.int64).reshape(confusion.counts.shape)
         for reliability, (points, right) in zip((figures.score, figures.margin), raw["reliability"], strict=True):
             reliability.points += np.array(points, np.int64)
             reliability.right += np.array(right, np.int64)
         figures.sums += np.array(raw["sums"], np.float64).reshape(figures.sums.shape)
+        figures.robustness.add_raw(raw["robustness"])
         return figures
 
     def _confusions(self) -> list[Confusion]:
-        return [self.confusion, *self.rings.confusions, *self.corrupted.values()]
+        return [self.confusion, *self.rings.confusions]
 
     def _truth_report(self) -> dict[str, Any] | None:
         if self.evaluated is None:
@@ -192,26 +180,6 @@ class Figures:
             "rings": self.rings.report(),
             "calibration": {"score": self.score.report(), "margin": self.margin.report(), "by_predicted_class": by_class},
         }
-
-    def _corruption_report(self) -> list[dict[str, Any]]:
-        """One row a kind and severity; severity 0 is the scan as recorded."""
-        rows = []
-        for kind in dict.fromkeys(name.split(":")[0] for name in self.corrupted):
-            rows.append(
-                {"kind": kind, "severity": 0, "miou_percent": rounded(self.confusion.miou_percent()), "void_percent": 0.0}
-            )
-            for name, confusion in self.corrupted.items():
-                if name.split(":")[0] == kind:
-                    share = 100.0 * self.void[name] / max(self.corrupted_points[name], 1)
-                    miou = rounded(confusion.miou_percent())
-                    severity = int(name.split(":")[1])
-                    rows.append({"kind": kind, "severity": severity, "miou_percent": miou, "void_percent": rounded(share)})
-        return rows
-
-
-def rounded(value: float | None) -> float | None:
-    """To three decimals."""
-    return None if value is None else round(value, 3)
 
 
 def _histogram(latency_ms: Sequence[float]) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from relidar.bundle import MANIFEST, sha256_file
 from relidar.truth import TruthSource
 
 RESULT = "result.json"
-RESULT_FORMAT = 1
+RESULT_FORMAT = 2
 """Goes up when results of before cannot be read any more."""
 
 
@@ -50,13 +50,13 @@ class ReplayOptions:
         }
 
 
-def finished(folder: Path, inputs: dict[str, Any]) -> dict[str, Any] | None:
-    """The result in `folder` if it was made from the same inputs."""
+def is_finished(folder: Path, options: ReplayOptions, bag: Path) -> bool:
+    """Whether `folder` has the result of the same inputs, with latencies from a processor that no more bags shared."""
     try:
         result: Any = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return result if isinstance(result, dict) and result.get("inputs") == inputs else None
+        return bool(result["inputs"] == options.inputs(bag) and result["side_by_side"] <= options.side_by_side)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _state(path: Path) -> dict[str, list[int]]:

@@ -63,7 +63,7 @@ def gather(
             }
         )
     evaluated = load_label_map(options.truth_map) if options.truth_map else None
-    together = Figures(256, evaluated.names if evaluated else None, options.corruptions)
+    together = Figures(evaluated.names if evaluated else None, options.corruptions)
     for counted in figures.values():
         together.add(counted)
     report = together.report(names)

@@ -37,7 +37,9 @@ class ScanCounts:
         self._finish("dropped")
 
     def skip(self) -> None:
-        """Nobody listens, so that a scan was not worked on."""
+        """Nobody listens, so that a scan was not worked on; the limits no longer see the latency of answers before."""
+        with self._lock:
+            self._recent_ms.clear()
         self._finish("skipped")
 
     def malform(self, cause: str) -> None:
@@ -66,12 +68,6 @@ class ScanCounts:
                     self._latency_ms.append(latency_ms)
                 else:
                     self._counted["latency_unusable"] += 1
-
-    @property
-    def errors(self) -> int:
-        """Scans malformed or failed so far."""
-        with self._lock:
-            return self._counted["malformed"] + self._counted["failed"]
 
     def snapshot(self) -> dict[str, int | float | None]:
         """All counters and percentiles by name; `empty` is part of `answered`, `malformed.CAUSE` of `malformed`."""

@@ -82,10 +82,6 @@ class SegmentNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         """Stops and lets go of everything, whatever the state."""
         return self._transition(self._state, self._release, "finalized")
 
-    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
-        """Goes back to unconfigured."""
-        return self._transition(self._state, self._release, "unconfigured")
-
     def close(self) -> None:
         """Ends all threads; returns once the scan in work is finished."""
         self._release()
@@ -118,9 +114,9 @@ class SegmentNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         model, settings, publishers = self._now()
         publishers.publish_label_info(settings.vocabulary)
         self._last_cloud_s = time.monotonic()
-        self._worker = ScanWorker(self._answer_or_count, self._counts)
         # The newest scan wins in the worker, where each drop is counted; a queue of one in the middleware would drop in silence.
         self._subscription = self.create_subscription(PointCloud2, "~/input/pointcloud", self._receive, qos_profile_sensor_data)
+        self._worker = ScanWorker(self._answer_or_count, self._counts)
         classes = len(settings.vocabulary.classes)
         self.get_logger().info(f"ready: {model.bundle.path} with {classes} classes on {model.executor.name}")
 
@@ -205,9 +201,10 @@ class SegmentNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
 
     def _health(self) -> Health:
         configured, parameters = self._configured, self.parameters.current
-        errors = self._counts.errors
+        counters = self._counts.snapshot()
+        errors = int(counters["malformed"] or 0) + int(counters["failed"] or 0)
         silence_s = time.monotonic() - self._last_cloud_s
-        status = NodeStatus(self._state, self.failure, self._counts.snapshot(), errors - self._errors_told, silence_s)
+        status = NodeStatus(self._state, self.failure, counters, errors - self._errors_told, silence_s)
         self._errors_told = errors
         level, message = judge(status, parameters)
         identity = {} if configured is None else configured.model.identity()

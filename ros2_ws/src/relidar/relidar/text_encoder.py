@@ -118,7 +118,7 @@ class TextEncoder:
         return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True), dtype=np.float32)
 
     def _embed(self, sentences: Sequence[str]) -> NDArray[np.float32]:
-        # One by one: encode_batch would start a pool of threads, which a node that forks must not have.
+        # One by one: encode_batch would start a thread for each core, which the scans need.
         tokens = [self._tokenizer.encode(sentence) for sentence in sentences]
         for sentence, encoding in zip(sentences, tokens, strict=True):
             count = sum(encoding.attention_mask)

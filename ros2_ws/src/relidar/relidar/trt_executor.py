@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from relidar.bundle import Bundle
 from relidar.cuda_device import DeviceBuffer, Stream, target_of_device
-from relidar.engine_cache import Runtime, engine_key, plan_fault, plan_path
+from relidar.engine_cache import Runtime, plan_fault, plan_path, preferred_key
 from relidar.errors import BackendError
 from relidar.executor import FEATURES, UNIT_FEATURES
 from relidar.rulebook import Rulebook
@@ -33,9 +33,10 @@ class EngineExecutor:
 
     def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
         """Loads the engine; raises BackendError where the runtime, the GPU or a fitting engine is missing."""
-        self.name: str = runtime
         trt = import_runtime(runtime)
-        key = engine_key(bundle, runtime, trt.__version__, target_of_device())
+        key = preferred_key(bundle, runtime, trt.__version__, target_of_device())
+        self.precision = key.precision
+        self.name: str = runtime if key.precision == "fp32" else f"{runtime}-{key.precision}"
         self.identity = key.digest
         if fault := plan_fault(bundle, key):
             raise BackendError(f"{runtime}: {fault}; run `python -m export.trt {bundle.path}` on this machine.")

@@ -1,0 +1,74 @@
+"""How far the features of one form of a student are from the reference's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relidar.bundle import Precision
+from relidar.segmenter import ClassScorer
+
+Features = NDArray[np.float32]
+
+FP16_LABEL_AGREEMENT = 0.995
+"""Share of the voxels whose label half precision must not change."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One form against the reference, over all voxels of a set of scans."""
+
+    name: str
+    max_abs: float
+    """Largest difference of a unit feature."""
+    mean_abs: float
+    min_cosine: float
+    """Of the voxel that agrees least."""
+    label_agreement: float
+    """Share of the voxels with the same label."""
+    p999_abs: float
+    """99.9th percentile of the differences of unit features; of several scans the largest."""
+    mean_cosine: float
+    precision: Precision = "fp32"
+
+    def holds(self, tolerance: float) -> bool:
+        """Whether it is within the tolerance, or in half precision keeps the labels; a NaN does neither."""
+        if self.precision == "fp16":
+            return bool(self.max_abs >= 0) and self.label_agreement >= FP16_LABEL_AGREEMENT
+        return self.max_abs <= tolerance
+
+
+def agreement(name: str, answer: Features, expected: Features, scorer: ClassScorer, precision: Precision = "fp32") -> Agreement:
+    """Compares (V, D) unit rows."""
+    difference = np.abs(answer - expected)
+    cosine = (answer * expected).sum(axis=1)
+    same = scorer(answer)[0] == scorer(expected)[0]
+    return Agreement(
+        name=name,
+        max_abs=float(difference.max()),
+        mean_abs=float(difference.mean()),
+        min_cosine=float(cosine.min()),
+        label_agreement=float(same.mean()),
+        p999_abs=float(np.percentile(difference, 99.9)),
+        mean_cosine=float(cosine.mean(dtype=np.float64)),
+        precision=precision,
+    )
+
+
+def together(parts: Sequence[Agreement], voxels: Sequence[int]) -> Agreement:
+    """One form over several scans of so many voxels each: extremes of the extremes, means weighted by voxels."""
+
+    def mean(values: Sequence[float]) -> float:
+        return float(np.average(values, weights=voxels))
+
+    return Agreement(
+        name=parts[0].name,
+        max_abs=float(np.max([part.max_abs for part in parts])),
+        mean_abs=mean([part.mean_abs for part in parts]),
+        min_cosine=float(np.min([part.min_cosine for part in parts])),
+        label_agreement=mean([part.label_agreement for part in parts]),
+        p999_abs=float(np.max([part.p999_abs for part in parts])),
+        mean_cosine=mean([part.mean_cosine for part in parts]),
+        precision=parts[0].precision,
+    )

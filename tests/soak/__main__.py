@@ -54,6 +54,7 @@ class Soak:
         self._seen = Observed(events=self._events.done, faults=self._events.faults)
         self._over = threading.Event()
         self._backlog = 0
+        self._seconds = 0.0
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._check, self._sample)]
         self._started_s = time.monotonic()
         self._node = start_node(bundles[0], folder / "node.log")
@@ -76,6 +77,7 @@ class Soak:
             self._watcher.listen("segmentation", True)
             self._publisher.start(0)
             self._change_things(seconds)
+            self._seconds = time.monotonic() - self._started_s
             self._publisher.end(signal.SIGTERM)
             wait(lambda: self._ended() or self._settled(), SETTLE_S)
             time.sleep(2.5)  # two more diagnostics, so that the last counters are those of the end
@@ -155,6 +157,8 @@ class Soak:
     def figures(self) -> dict[str, Any]:
         """What the verdict does not judge."""
         return {
+            "sent_while_the_node_was_not_active": self._journal.sent_within(self._events.inactive),
+            "rate_hz_reached": round(self._journal.read_on() / self._seconds, 2) if self._seconds else None,
             "either_vocabulary_right": self._book.several_states,
             "filtered_checked": self._book.checked_filtered,
             "answers_waiting_for_the_checker_at_most": self._backlog,

@@ -21,6 +21,10 @@ WORDLESS = ("qwxzv",)
 """Refused too where the bundle has no text encoder."""
 
 
+DISCOVERY_S = 0.5
+"""Until a publisher has found a new subscription, about."""
+
+
 class Events:
     """Does one thing to the node at a time, and writes down which model it has when."""
 
@@ -42,19 +46,22 @@ class Events:
         self._random = np.random.default_rng(seed)
         self.done: Counter[str] = Counter()
         self.faults: list[str] = []
+        self.inactive: list[tuple[float, float]] = []
+        """Times in which the node was not, or not surely, subscribed, on the monotonic clock."""
         self._kinds: dict[str, tuple[int, Callable[[], None]]] = {
             "prompts": (5, self._prompts),
             "prompts_refused": (3, self._prompts_refused),
             "filter": (2, self._filter),
             "filter_heard": (1, self._filter_heard),
             "pause": (2, self._pause),
-            "reconfigure": (2, self._reconfigure),
-            "other_bundle": (2, self._other_bundle),
+            "reconfigure": (0, self._reconfigure),
+            "other_bundle": (0, self._other_bundle),
             "publisher_ended": (1, lambda: self._publisher_gone(signal.SIGTERM)),
             "publisher_killed": (1, lambda: self._publisher_gone(signal.SIGKILL)),
             "nobody_listens": (1, self._nobody_listens),
         }
         self._due: list[str] = []
+        self._inactive_since_s = 0.0
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -62,11 +69,18 @@ class Events:
         return tuple(self._kinds)
 
     def next(self) -> None:
-        """Does what is next: each kind as often as its weight says, in random order, before any comes again."""
+        """Does what is next: each kind as often as its weight says, in random order, before any comes again.
+
+        Every third is a clean-up, since only then can the node's memory be compared.
+        """
         if not self._due:
             names = [name for name, (weight, _) in self._kinds.items() for _ in range(weight)]
             self._due = [names[index] for index in self._random.permutation(len(names))]
-        name = self._due.pop()
+        cleaned = self.done["reconfigure"] + self.done["other_bundle"]
+        if sum(self.done.values()) >= 3 * cleaned + 2:
+            name = "other_bundle" if cleaned % 2 == 0 else "reconfigure"
+        else:
+            name = self._due.pop()
         self._kinds[name][1]()
         self.done[name] += 1
 
@@ -146,5 +160,9 @@ class Events:
 
     def _transitions(self, *names: str) -> None:
         for name in names:
+            if name == "deactivate":
+                self._inactive_since_s = time.monotonic()
             if not self._watcher.transition(name):
                 self.faults.append(f"the node refused the transition {name}")
+            if name == "activate":
+                self.inactive.append((self._inactive_since_s, time.monotonic() + DISCOVERY_S))

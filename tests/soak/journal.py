@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,11 @@ class Journal:
                 if cause:
                     self.kinds[f"{kind}.{cause}"] += 1
             return len(self._sent)
+
+    def sent_within(self, periods: Sequence[tuple[float, float]]) -> int:
+        """How many clouds were sent in any of the periods, which do not overlap."""
+        with self._lock:
+            return sum(from_s <= sent.sent_s <= to_s for sent in self._sent.values() for from_s, to_s in periods)
 
     def close(self) -> None:
         """Closes the file."""

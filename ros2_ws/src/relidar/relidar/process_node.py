@@ -17,6 +17,7 @@ from rclpy.utilities import get_default_context, remove_ros_args
 
 from relidar import command_line
 from relidar.errors import ConfigError, RelidarError
+from relidar.freed_memory import give_back_freed_memory
 from relidar.parameters_node import LiveParameters
 
 STOP_TIMEOUT_S = 1.2
@@ -52,6 +53,7 @@ def run_lifecycle_node(parser: ArgumentParser, make_node: Callable[[], ManagedNo
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
+    give_back_freed_memory()
     try:
         own_arguments = remove_ros_args(sys.argv)[1:]
     except RuntimeError as error:

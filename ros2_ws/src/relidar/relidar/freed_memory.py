@@ -1,7 +1,7 @@
 """Memory that is freed goes back to the system, so that a process that runs for days stays as large as it was.
 
-glibc keeps what was freed in a pool of each thread, and keeps the more the larger the blocks it has met: a node that met a cloud of
-300,000 points and was configured forty times held 168 MB where it needs 110.
+glibc keeps what was freed in a pool of each thread, and keeps the more the larger the blocks it has met: a node that met a cloud
+of 300,000 points and was configured forty times held 168 MB where it needs 110.
 """
 
 import ctypes

@@ -5,7 +5,7 @@ naming the train and val scenes, and OUT/street.mcap, a rosbag2 with clouds, ima
 val and bag share a city. The same arguments give the same bytes.
 
 Example:
-  python -m distill.street runs/street --seed 0 --scenes 48 --val-scenes 12
+  python -m distill.street runs/street --seed 0 --scenes 40 --val-scenes 8
 """
 
 import argparse
@@ -40,8 +40,8 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make; an earlier street there is replaced")
     parser.add_argument("--seed", type=_at_least(0), default=0)
-    parser.add_argument("--scenes", type=_at_least(1), default=48, help="training scenes (default 48)")
-    parser.add_argument("--val-scenes", type=_at_least(0), default=12, help="validation scenes (default 12)")
+    parser.add_argument("--scenes", type=_at_least(1), default=40, help="training scenes (default 40)")
+    parser.add_argument("--val-scenes", type=_at_least(0), default=8, help="validation scenes (default 8)")
     parser.add_argument("--keyframes", type=_at_least(1), default=2, help="keyframes a scene, at 2 Hz (default 2)")
     parser.add_argument("--rig", type=Path, default=_DEFAULT_RIG, help="YAML of the sensors")
     length = parser.add_mutually_exclusive_group()

@@ -46,7 +46,7 @@ from relidar.voxels import voxelise
 
 Cloud = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.integer]]
 """xyz_m (N, 3), intensity (N,), true label (N,)."""
-STRUCTURE_FRAMES = 8
+STRUCTURE_FRAMES = 4
 """Keyframes that the structural gaps are averaged over, at most; each costs a run of the teacher."""
 
 

@@ -119,7 +119,7 @@ def _trainer(config: TrainConfig, run: Path) -> lightning.Trainer:
         max_steps=config.schedule.steps,
         max_epochs=-1,
         logger=TensorBoardLogger(run, name="log", version=""),
-        log_every_n_steps=25,
+        log_every_n_steps=10,
         callbacks=[checkpoints, TQDMProgressBar()],
         enable_model_summary=False,
         use_distributed_sampler=False,

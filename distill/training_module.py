@@ -21,6 +21,9 @@ from relidar.errors import TrainingError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+LOGS_BETWEEN_GAPS = 3
+"""The gaps in structure take far longer than the loss, so they are logged more rarely."""
+
 
 class Distillation(lightning.LightningModule):
     """Student, loss and optimiser for Lightning's trainer."""
@@ -41,7 +44,7 @@ class Distillation(lightning.LightningModule):
                 "scans without points in any image."
             )
         self.log("loss", loss.detach(), prog_bar=True, batch_size=1)
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        if self.global_step % (LOGS_BETWEEN_GAPS * self.trainer.log_every_n_steps) == 0:
             gaps = structure_gaps(k.detach()[:1024], batch.teacher[:1024])
             self.log_dict({f"structure/{name}": value for name, value in gaps.items()}, batch_size=1)
         return loss

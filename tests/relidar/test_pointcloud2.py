@@ -234,18 +234,13 @@ def test_any_bit_pattern_survives_reading_and_writing(sample: Sample, random: Ra
 def test_a_layout_that_ros_carried_is_the_layout_that_was_sent(sample: Sample) -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed: extra `ros-wheels`, or a sourced ROS 2")
     from rclpy.serialization import deserialize_message, serialize_message
-    from sensor_msgs.msg import PointCloud2, PointField
+    from sensor_msgs.msg import PointCloud2
+    from std_msgs.msg import Header
+
+    from relidar.cloud_message_node import cloud_message
 
     layout = sample.layout
-    message = PointCloud2(
-        height=layout.height,
-        width=layout.width,
-        fields=[PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count) for f in layout.fields],
-        is_bigendian=layout.is_bigendian,
-        point_step=layout.point_step,
-        row_step=layout.row_step,
-        data=sample.data,
-    )
+    message = cloud_message(Header(), layout, sample.data, is_dense=False)
     carried = deserialize_message(serialize_message(message), PointCloud2)
     assert layout_of(carried) == layout
     assert bit_equal(decode(layout_of(carried), carried.data).xyz_m, decode(layout, sample.data).xyz_m)

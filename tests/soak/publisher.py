@@ -11,27 +11,18 @@ from pathlib import Path
 
 import rclpy
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import PointCloud2, PointField
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
 
+from relidar.cloud_message_node import cloud_message
 from tests.soak.clouds import SoakCloud, make_cloud
 from tests.soak.journal import JournalWriter
 
 
 def message_of(cloud: SoakCloud) -> PointCloud2:
     """The cloud as a message; frame_id says its number."""
-    layout = cloud.layout
-    message = PointCloud2(
-        height=layout.height,
-        width=layout.width,
-        fields=[PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count) for f in layout.fields],
-        is_bigendian=layout.is_bigendian,
-        point_step=layout.point_step,
-        row_step=layout.row_step,
-        data=cloud.data,
-        is_dense=cloud.kind != "not_finite",
-    )
-    message.header.frame_id = f"soak_{cloud.number}"
-    return message
+    header = Header(frame_id=f"soak_{cloud.number}")
+    return cloud_message(header, cloud.layout, cloud.data, is_dense=cloud.kind != "not_finite")
 
 
 def main() -> None:

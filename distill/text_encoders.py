@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from distill.open_clip_model import load_open_clip
 from distill.sentence_encoder import SentenceEncoder
-from relidar.errors import TextError
+from relidar.errors import CheckpointError, TextError
 from relidar.prompts import PromptSet
 from relidar.text_bank import TextBank
 
@@ -32,22 +33,18 @@ class OpenClipEncoder:
     """The text tower of an open_clip model."""
 
     def __init__(self, name: str) -> None:
-        import distill.torchvision_operators  # noqa: F401, before open_clip
-
-        # isort: split
-        import open_clip  # here, since it takes seconds
-
         self.name = name
         try:
             _, model_name, pretrained = name.split(":", 2)
-            self.model = open_clip.create_model(model_name, pretrained=pretrained)
-        except (ValueError, RuntimeError, OSError) as error:
+            self.model = load_open_clip(model_name, pretrained)
+        except (ValueError, CheckpointError) as error:
             raise TextError(
                 f"text encoder {name!r}: {error}; expected open_clip:MODEL:PRETRAINED with a tag of "
                 "open_clip.list_pretrained() or the path of a local checkpoint."
             ) from error
-        self.model.eval()
-        self.tokenize = open_clip.get_tokenizer(model_name)
+        from open_clip import get_tokenizer
+
+        self.tokenize = get_tokenizer(model_name)
 
     @torch.inference_mode()
     def encode(self, sentences: Sequence[str]) -> NDArray[np.float32]:

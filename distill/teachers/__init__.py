@@ -1,24 +1,37 @@
-"""Frozen image models: an image in, unit features in a text-aligned space out."""
+"""Frozen image models: an image in, unit features out, in a space that text shares or, for `timm`, does not."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from distill.teachers.pixel_text import PixelTextTeacher
+from distill.teachers.maskclip import MaskClipConfig, MaskClipTeacher
+from distill.teachers.onnx_segmenter import OnnxConfig, OnnxTeacher
+from distill.teachers.street_teacher import StreetTeacher
 from distill.teachers.teacher import Teacher
+from distill.teachers.timm_backbone import TimmConfig, TimmTeacher
 from relidar.config_file import Model
 
-__all__ = ["Teacher", "TeacherConfig", "make_teacher"]
+__all__ = ["StreetTeacherConfig", "Teacher", "TeacherConfig", "make_teacher"]
 
 
-class TeacherConfig(Model):
-    """Which teacher to distil."""
+class StreetTeacherConfig(Model):
+    """A small network trained on simulated streets, in the space of the `sentence` encoder."""
 
-    kind: Literal["pixel_text"] = "pixel_text"
+    kind: Literal["pixel_text", "street_clip"] = "pixel_text"
     weights: Annotated[str, Field(min_length=1)] | None = None
     """Path of its weights; by default those that come with relidar."""
 
 
-def make_teacher(config: TeacherConfig) -> Teacher:
-    """The teacher of a configuration; raises CheckpointError if its weights do not fit."""
-    return PixelTextTeacher(config.weights)
+TeacherConfig = Annotated[StreetTeacherConfig | MaskClipConfig | TimmConfig | OnnxConfig, Field(discriminator="kind")]
+"""Which teacher to distil."""
+
+
+def make_teacher(config: StreetTeacherConfig | MaskClipConfig | TimmConfig | OnnxConfig) -> Teacher:
+    """The teacher of a configuration; raises CheckpointError, ConfigError or TextError if its files do not fit."""
+    if isinstance(config, MaskClipConfig):
+        return MaskClipTeacher(config)
+    if isinstance(config, TimmConfig):
+        return TimmTeacher(config)
+    if isinstance(config, OnnxConfig):
+        return OnnxTeacher(config)
+    return StreetTeacher(config.kind, config.weights)

@@ -1,29 +1,19 @@
-"""The `pixel_text` teacher: a small LSeg-style network that sees pixels only and answers in the space of the sentence encoder.
+"""The small network behind the street teachers `pixel_text` and `street_clip`, which differ only in how they were trained."""
 
-It stands in for a camera foundation model where none can be downloaded. `distill.teachers.train_pixel_text` trained it on
-labelled images of simulated streets, of other seeds than any dataset made from them.
-"""
-
-import hashlib
 import itertools
-from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from relidar.errors import CheckpointError
-
-WEIGHTS = Path(__file__).with_name("pixel_text.safetensors")
 STEM_PLANES = 24
 PLANES = (64, 96, 128, 160)
 FEATURE_WIDTH = 384
+"""That of the `sentence` encoder."""
+STRIDE = 4
+"""Pixels a feature, along each side."""
 
 
-class PixelTextNetwork(nn.Module):
+class StreetNetwork(nn.Module):
     """A U-Net with features at a quarter of the image's resolution."""
 
     def __init__(self) -> None:
@@ -89,32 +79,3 @@ def _convolution(in_planes: int, out_planes: int, kernel: int = 3, stride: int =
         nn.BatchNorm2d(out_planes),
         nn.ReLU(inplace=True),
     )
-
-
-class PixelTextTeacher:
-    """The frozen network."""
-
-    feature_width = FEATURE_WIDTH
-
-    def __init__(self, weights: str | None = None) -> None:
-        path = Path(weights) if weights else WEIGHTS
-        self._network = PixelTextNetwork()
-        try:
-            state = load_file(path)
-            self._network.load_state_dict(
-                {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-            )
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{path}: not weights of the pixel_text teacher ({str(error).splitlines()[0]}); make them with "
-                "`python -m distill.teachers.train_pixel_text`."
-            ) from error
-        self._network.eval().requires_grad_(False)
-        self.fingerprint = f"pixel_text:{digest}"
-
-    @torch.inference_mode()
-    def __call__(self, image: NDArray[np.uint8]) -> Tensor:
-        """(H, W, 3) RGB -> (384, H / 4, W / 4) unit features."""
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255.0
-        return self._network(pixels)[0]

@@ -1,14 +1,26 @@
 """The rulebook against dictionaries and loops."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relidar import row_parts
 from relidar.errors import CloudError
 from relidar.rulebook import MAX_CELL, MAX_SCANS, Rulebook, build_rulebook, table_pairs
 
+threads = st.integers(1, 4)
 Cell = tuple[int, int, int, int]  # scan, x, y, z
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_parts() -> Iterator[None]:
+    """Even a few voxels are shared among threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_parts, "SMALLEST_PART", 1)
+        yield
 
 
 def naive_tables(cells: list[Cell], levels: int) -> dict[str, list[list[int]]]:
@@ -34,9 +46,9 @@ def naive_tables(cells: list[Cell], levels: int) -> dict[str, list[list[int]]]:
     return tables
 
 
-def build(cells: list[Cell], levels: int) -> Rulebook:
+def build(cells: list[Cell], levels: int, threads: int = 1) -> Rulebook:
     array = np.array(cells, np.int32).reshape(-1, 4)
-    return build_rulebook(array[:, 1:], levels, array[:, 0])
+    return build_rulebook(array[:, 1:], levels, array[:, 0], threads)
 
 
 small = st.integers(-4, 4)
@@ -49,20 +61,25 @@ scan = st.sampled_from([0, 1, MAX_SCANS - 1])
     cells=st.lists(st.tuples(scan, small, small, small), max_size=60, unique=True)
     | st.lists(st.tuples(scan, edge, edge, edge), max_size=30, unique=True),
     levels=st.integers(1, 5),
+    threads=threads,
 )
-def test_tables_are_those_of_the_definition(cells: list[Cell], levels: int) -> None:
-    tables = build(cells, levels).tables()
+def test_tables_are_those_of_the_definition(cells: list[Cell], levels: int, threads: int) -> None:
+    rulebook = build(cells, levels, threads)
+    tables = rulebook.tables()
     expected = naive_tables(cells, levels)
     assert tables.keys() == expected.keys()
     for name, table in tables.items():
         assert table.dtype == np.int32
         assert table.tolist() == expected[name], name
+    for level in range(levels - 1):
+        parent_row = rulebook.up[level].max(axis=1)
+        assert np.array_equal(rulebook.coordinates[level + 1][parent_row], rulebook.coordinates[level] >> 1)
 
 
 @settings(deadline=None)
-@given(cells=st.lists(st.tuples(st.just(0), small, small, small), min_size=1, max_size=60, unique=True))
-def test_pairs_are_the_occupied_slots_in_order(cells: list[Cell]) -> None:
-    rulebook = build(cells, 3)
+@given(cells=st.lists(st.tuples(st.just(0), small, small, small), min_size=1, max_size=60, unique=True), threads=threads)
+def test_pairs_are_the_occupied_slots_in_order(cells: list[Cell], threads: int) -> None:
+    rulebook = build(cells, 3, threads)
     for name, table in rulebook.tables().items():
         pairs = rulebook.pairs[name]
         expected = [(table[v, k], v) for k in range(table.shape[1]) for v in range(len(table)) if table[v, k] >= 0]
@@ -100,7 +117,7 @@ def test_an_empty_cloud_has_empty_tables() -> None:
 
 
 def test_a_table_without_pairs() -> None:
-    pairs = table_pairs(np.full((3, 8), -1, np.int32))
+    (pairs,) = table_pairs([np.full((3, 8), -1, np.int32)])
     assert pairs.splits.tolist() == [0] * 9
 
 
@@ -114,8 +131,9 @@ def test_a_table_without_pairs() -> None:
     ],
 )
 def test_impossible_cells_are_refused(cells: list[list[int]], message: str) -> None:
-    with pytest.raises(CloudError, match=message):
-        build_rulebook(np.array(cells, np.int32), 1)
+    for levels in (1, 3):
+        with pytest.raises(CloudError, match=message):
+            build_rulebook(np.array(cells, np.int32), levels)
 
 
 @pytest.mark.parametrize("scan", [-1, MAX_SCANS])

@@ -1,9 +1,12 @@
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
 
+from relidar import row_parts
 from relidar.config_file import validate
 from relidar.errors import ConfigError
 from relidar.voxels import CartesianGrid, CylindricalGrid, Preprocessing, voxelise
@@ -11,6 +14,17 @@ from relidar.voxels import CartesianGrid, CylindricalGrid, Preprocessing, voxeli
 GRIDS = [CartesianGrid(voxel_size_m=0.5), CylindricalGrid(rho_m=0.5, phi_deg=3.0, z_m=0.25)]
 coordinate = st.floats(-80, 80, width=32) | st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0, 70.0, 2.0**100])
 clouds = hn.arrays(np.float32, st.tuples(st.integers(0, 60), st.just(3)), elements=coordinate)
+
+
+threads = st.integers(1, 4)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_parts() -> Iterator[None]:
+    """Even a few points are shared among threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(row_parts, "SMALLEST_PART", 1)
+        yield
 
 
 def naive_cell(point: np.ndarray, spec: Preprocessing) -> tuple[int, ...] | None:
@@ -29,10 +43,12 @@ def naive_cell(point: np.ndarray, spec: Preprocessing) -> tuple[int, ...] | None
 
 @pytest.mark.parametrize("grid", GRIDS)
 @settings(deadline=None)
-@given(xyz_m=clouds)
-def test_points_share_a_voxel_exactly_when_they_share_a_cell(grid: CartesianGrid | CylindricalGrid, xyz_m: np.ndarray) -> None:
+@given(xyz_m=clouds, threads=threads)
+def test_points_share_a_voxel_exactly_when_they_share_a_cell(
+    grid: CartesianGrid | CylindricalGrid, xyz_m: np.ndarray, threads: int
+) -> None:
     spec = Preprocessing(grid=grid)
-    voxels = voxelise(xyz_m, None, spec)
+    voxels = voxelise(xyz_m, None, spec, threads)
     with np.errstate(all="ignore"):
         cells = [naive_cell(point, spec) for point in xyz_m]
     distinct = list(dict.fromkeys(cell for cell in cells if cell is not None))  # in order of first occurrence
@@ -41,12 +57,12 @@ def test_points_share_a_voxel_exactly_when_they_share_a_cell(grid: CartesianGrid
 
 
 @settings(deadline=None)
-@given(xyz_m=clouds, seed=st.integers(0, 100))
-def test_features_are_means_over_the_points_of_a_voxel(xyz_m: np.ndarray, seed: int) -> None:
+@given(xyz_m=clouds, seed=st.integers(0, 100), threads=threads)
+def test_features_are_means_over_the_points_of_a_voxel(xyz_m: np.ndarray, seed: int, threads: int) -> None:
     spec = Preprocessing(grid=GRIDS[0], features=("one", "intensity", "height", "range"))
     intensity = np.random.default_rng(seed).uniform(-50, 400, len(xyz_m)).astype(np.float32)
     intensity[::7] = np.nan
-    voxels = voxelise(xyz_m, intensity, spec)
+    voxels = voxelise(xyz_m, intensity, spec, threads)
     assert voxels.features.shape == (len(voxels.coordinates), 4)
     assert np.isfinite(voxels.features).all()
     for row in range(len(voxels.coordinates)):
@@ -55,6 +71,32 @@ def test_features_are_means_over_the_points_of_a_voxel(xyz_m: np.ndarray, seed: 
         rho = np.hypot(xyz_m[inside, 0], xyz_m[inside, 1])
         expected = [1, share.mean(), xyz_m[inside, 2].mean() / 4, rho.mean() / 70]
         np.testing.assert_allclose(voxels.features[row], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_every_bit_is_that_of_array_arithmetic(grid: CartesianGrid | CylindricalGrid) -> None:
+    random = np.random.default_rng(1)
+    xyz_m = random.uniform(-60, 60, (30_000, 3)).astype(np.float32)
+    intensity = random.uniform(-20, 300, len(xyz_m)).astype(np.float32)
+    spec = Preprocessing(grid=grid, features=("one", "intensity", "height", "range"))
+    x, y, z = xyz_m.T
+    rho = np.hypot(x, y)
+    scaled = xyz_m / np.float32(0.5)
+    if isinstance(grid, CylindricalGrid):
+        scaled = np.stack([rho / grid.rho_m, np.degrees(np.arctan2(y, x)) / grid.phi_deg, z / grid.z_m], axis=1)
+    inside = (rho >= 1) & (rho <= 70) & (z >= -5) & (z <= 12)
+    cells, first, inverse = np.unique(np.floor(scaled[inside]).astype(np.int32), axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    channels = np.stack([np.ones_like(x), np.clip(intensity, 0, 255) / np.float32(255), z / 4, rho / np.float32(70)], axis=1)
+    totals = np.zeros((len(cells), 4), np.float32)
+    np.add.at(totals, inverse.ravel(), channels[inside])  # point after point
+    means = totals / np.bincount(inverse.ravel())[:, None].astype(np.float32)
+    for threads in (1, 3):
+        voxels = voxelise(xyz_m, intensity, spec, threads)
+        assert np.array_equal(voxels.coordinates, cells[order])
+        assert np.array_equal(voxels.features, means[order])
+        assert np.array_equal(voxels.voxel_of_point >= 0, inside)
+        assert np.array_equal(voxels.voxel_of_point[inside], np.argsort(order)[inverse.ravel()])
 
 
 @pytest.mark.parametrize("grid", GRIDS)

@@ -211,7 +211,7 @@ def _intensity(layout: CloudLayout, data: Buffer) -> NDArray[np.float32] | None:
     for name in INTENSITY_NAMES:
         field = layout.field(name)
         if field is not None and field.elements == 1:
-            return _read(layout, data, field).astype(np.float32)
+            return _read(layout, data, field).astype(np.float32, copy=False)
     return None
 
 

@@ -1,5 +1,6 @@
 """Points to voxels: the grid, the input features of the student, and which voxel answers for which point."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from relidar.config_file import Model
-from relidar.rulebook import MAX_CELL, row_of_key, voxel_keys
+from relidar.row_parts import parts_of, run_parts, share
+from relidar.rulebook import MAX_CELL, cells_of_keys, key_of_cell, row_of_key
 
 Positive = Annotated[float, Field(gt=0)]
 Feature = Literal["one", "intensity", "height", "range"]
@@ -73,72 +75,89 @@ class Voxels:
     """(N,) row of each point's voxel, -1 for points that are not finite or out of range."""
 
 
-def voxelise(xyz_m: NDArray[np.float32], intensity: NDArray[np.float32] | None, spec: Preprocessing) -> Voxels:
+def voxelise(xyz_m: NDArray[np.float32], intensity: NDArray[np.float32] | None, spec: Preprocessing, threads: int = 0) -> Voxels:
     """Groups the points of one scan into voxels.
 
     Args:
         xyz_m: (N, 3) points in the sensor frame, metres; NaN and infinities allowed.
         intensity: (N,) in [0, spec.intensity_max]; None counts as 0, as does a value that is not finite.
         spec: grid, features and range.
+        threads: at most so many; 0 = one a core. The voxels do not depend on it.
     """
-    # What overflows becomes infinite and so lies out of range, as does a NaN.
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # a float64 that float32 cannot hold becomes infinite: out of range
         points = np.ascontiguousarray(xyz_m, dtype=np.float32)
-        rho = np.hypot(points[:, 0], points[:, 1])
-        inside = (
-            (rho >= spec.min_range_m)
-            & (rho <= spec.max_range_m)
-            & (points[:, 2] >= spec.min_height_m)
-            & (points[:, 2] <= spec.max_height_m)
-        )
-    kept = np.flatnonzero(inside)
-    cells = _cells(points[kept], rho[kept], spec.grid)
-    keys = voxel_keys(cells, np.zeros(len(cells), np.int32))
-    voxel_of_kept, first = row_of_key(keys)
-    channels = _channels(points[kept], rho[kept], None if intensity is None else intensity[kept], spec)
-    voxel_of_point = np.full(len(points), -1, np.int32)
-    voxel_of_point[kept] = voxel_of_kept
-    return Voxels(cells[first], _mean_by_voxel(channels, voxel_of_kept, len(first)), voxel_of_point)
+        returned = np.zeros(0, np.float32) if intensity is None else np.ascontiguousarray(intensity, dtype=np.float32)
+    grid = spec.grid
+    cylindrical = isinstance(grid, CylindricalGrid)
+    sizes = (grid.rho_m, grid.phi_deg, grid.z_m) if isinstance(grid, CylindricalGrid) else (grid.voxel_size_m,) * 3
+    limits = (spec.min_range_m, spec.max_range_m, spec.min_height_m, spec.max_height_m)
+    parts = parts_of(len(points), threads)
+    keys = np.empty(len(points), np.int64)
+    run_parts(_keys_of_points, parts, points, np.array(limits, np.float32), np.array(sizes, np.float32), cylindrical, keys)
+    voxel_of_point, first = row_of_key(keys, threads)
+    columns = np.array([_COLUMNS[name if name != "intensity" or intensity is not None else "nothing"] for name in spec.features])
+    scales = np.array([spec.intensity_max, spec.max_range_m], np.float32)
+    features = np.zeros((len(first), len(columns)), np.float32)
+    run_parts(_mean_features, parts, points, returned, columns, scales, voxel_of_point, features)
+    return Voxels(cells_of_keys(keys[first]), features, voxel_of_point)
 
 
-def _cells(points: NDArray[np.float32], rho: NDArray[np.float32], grid: CartesianGrid | CylindricalGrid) -> NDArray[np.int32]:
-    if isinstance(grid, CartesianGrid):
-        scaled = points / np.float32(grid.voxel_size_m)
-    else:
-        phi_deg = np.degrees(np.arctan2(points[:, 1], points[:, 0]))
-        scaled = np.stack([rho / grid.rho_m, phi_deg / grid.phi_deg, points[:, 2] / grid.z_m], axis=1)
-    return np.floor(np.clip(scaled, -MAX_CELL, MAX_CELL)).astype(np.int32)
+_ONE, _INTENSITY, _HEIGHT, _RANGE, _NOTHING = range(5)
+_COLUMNS = {"one": _ONE, "intensity": _INTENSITY, "height": _HEIGHT, "range": _RANGE, "nothing": _NOTHING}
+_DEGREES = np.float32(180) / np.float32(math.pi)
 
 
-def _channels(
-    points: NDArray[np.float32], rho: NDArray[np.float32], intensity: NDArray[np.float32] | None, spec: Preprocessing
-) -> NDArray[np.float32]:
-    columns = np.empty((len(points), len(spec.features)), np.float32)
-    for column, name in enumerate(spec.features):
-        if name == "one":
-            columns[:, column] = 1.0
-        elif name == "height":
-            columns[:, column] = points[:, 2] / 4.0  # metres to about unit scale
-        elif name == "range":
-            columns[:, column] = rho / spec.max_range_m
-        elif intensity is None:
-            columns[:, column] = 0.0
+@numba.njit(cache=True, nogil=True, inline="always")
+def _distance(x, y):  # type: ignore[no-untyped-def]
+    return np.float32(math.sqrt(np.float64(x) * np.float64(x) + np.float64(y) * np.float64(y)))  # hypotf, which costs a call
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _keys_of_points(part, parts, points, limits, sizes, cylindrical, keys):  # type: ignore[no-untyped-def]
+    """The key of each point's cell, -1 where it is not finite or out of range. All in float32, as the student was trained."""
+    start, end = share(part, parts, len(points))
+    for index in range(start, end):
+        x, y, z = points[index, 0], points[index, 1], points[index, 2]
+        rho = _distance(x, y)
+        # What overflowed is infinite and so lies out of range, as does a NaN.
+        if rho >= limits[0] and rho <= limits[1] and z >= limits[2] and z <= limits[3]:
+            if cylindrical:
+                x, y = rho, math.atan2(y, x) * _DEGREES
+            keys[index] = key_of_cell(0, _cell(x / sizes[0]), _cell(y / sizes[1]), _cell(z / sizes[2]))
         else:
-            finite = np.nan_to_num(intensity, nan=0.0, posinf=spec.intensity_max, neginf=0.0)
-            columns[:, column] = np.clip(finite, 0.0, spec.intensity_max) / spec.intensity_max
-    return columns
+            keys[index] = -1
 
 
-@numba.njit(cache=True, nogil=True)
-def _mean_by_voxel(channels, voxel_of_point, voxels):  # type: ignore[no-untyped-def]
-    total = np.zeros((voxels, channels.shape[1]), np.float32)
-    count = np.zeros(voxels, np.float32)
-    for point in range(len(voxel_of_point)):
+@numba.njit(cache=True, nogil=True, inline="always")
+def _cell(scaled):  # type: ignore[no-untyped-def]
+    return np.int64(math.floor(min(max(scaled, np.float32(-MAX_CELL)), np.float32(MAX_CELL))))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _mean_features(part, parts, points, intensity, columns, scales, voxel_of_point, features):  # type: ignore[no-untyped-def]
+    """Each part sums and divides rows of its own, in the order of the points."""
+    start, end = share(part, parts, len(features))
+    count = np.zeros(end - start, np.float32)
+    for point in range(len(points)):
         row = voxel_of_point[point]
-        count[row] += 1
-        for column in range(channels.shape[1]):
-            total[row, column] += channels[point, column]
-    for row in range(voxels):
-        for column in range(channels.shape[1]):
-            total[row, column] /= count[row]
-    return total
+        if start <= row < end:
+            count[row - start] += 1
+            for column in range(len(columns)):
+                features[row, column] += _feature(columns[column], points[point], intensity, point, scales)
+    for row in range(start, end):
+        for column in range(len(columns)):
+            features[row, column] /= count[row - start]
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _feature(column, xyz, intensity, point, scales):  # type: ignore[no-untyped-def]
+    value = np.float32(0)
+    if column == _ONE:
+        value = np.float32(1)
+    elif column == _HEIGHT:
+        value = xyz[2] / np.float32(4)  # metres to about unit scale
+    elif column == _RANGE:
+        value = _distance(xyz[0], xyz[1]) / scales[1]
+    elif column == _INTENSITY and not math.isnan(intensity[point]):
+        value = min(max(intensity[point], np.float32(0)), scales[0]) / scales[0]
+    return value

@@ -1,0 +1,63 @@
+"""Compiled kernels over many rows on several cores.
+
+A kernel takes (part, parts, ...) and does its share; Python threads run the shares, since kernels release the GIL. Numba's own
+threads would not do: its OpenMP layer ends a child that was forked, its workqueue layer ends a process in which two threads call
+at once, and which of them is there depends on the machine.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import numba
+
+SMALLEST_PART = 4096
+"""Rows; waking a thread costs as much as a kernel takes for about a thousand."""
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parts_of(rows: int, threads: int) -> int:
+    """How many shares `rows` are worth on so many threads (0 = one a core)."""
+    return max(1, min(threads or cores(), rows // SMALLEST_PART))
+
+
+def run_parts(kernel: Callable[..., None], parts: int, *arguments: object) -> None:
+    """Runs kernel(part, parts, *arguments) for every part, the first one in the calling thread; returns when all are done.
+
+    The shares write to places of their own, so the results depend neither on the number of parts nor on their order.
+    """
+    others = [_threads().submit(kernel, part, parts, *arguments) for part in range(1, parts)]
+    try:
+        kernel(0, parts, *arguments)
+    finally:
+        wait(others)  # they write to the caller's arrays
+    for other in others:
+        other.result()
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def share(part, parts, rows):  # type: ignore[no-untyped-def]
+    """For kernels: (first row, end) of a part's share of the rows."""
+    return part * rows // parts, (part + 1) * rows // parts
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="relidar-rows")
+    return _pool
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)  # a forked child has the pool, but none of its threads

@@ -1,0 +1,88 @@
+"""Shares of work on several threads."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from relidar import row_parts
+from relidar.rulebook import build_rulebook, row_of_key
+
+AFTER_A_FORK = """
+import os, sys
+import numpy as np
+from relidar.rulebook import row_of_key
+keys = np.arange(40_000)[::-1] // 3
+expected = row_of_key(keys, 1)[0]
+assert np.array_equal(row_of_key(keys, 2)[0], expected)  # the parent's threads are there now
+child = os.fork()
+if not child:
+    os._exit(0 if np.array_equal(row_of_key(keys, 2)[0], expected) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize(("rows", "threads", "parts"), [(0, 8, 1), (8191, 8, 1), (8192, 8, 2), (10**6, 8, 8), (10**6, 1, 1)])
+def test_small_work_is_not_shared(rows: int, threads: int, parts: int) -> None:
+    assert row_parts.parts_of(rows, threads) == parts
+
+
+def test_zero_threads_are_one_a_core() -> None:
+    assert row_parts.parts_of(10**9, 0) == row_parts.cores() >= 1
+
+
+def test_every_part_runs_once_and_on_more_than_one_thread() -> None:
+    seen: list[tuple[int, int, str]] = []
+
+    def kernel(part: int, parts: int, who: str) -> None:
+        time.sleep(0.01)
+        seen.append((part, parts, who + str(threading.get_ident() != threading.main_thread().ident)))
+
+    row_parts.run_parts(kernel, 3, "other: ")
+    assert sorted(seen) == [(0, 3, "other: False"), (1, 3, "other: True"), (2, 3, "other: True")]
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_comes_out_after_all_parts_have_ended(failing: int) -> None:
+    ended = []
+
+    def kernel(part: int, parts: int) -> None:
+        if part == failing:
+            raise ArithmeticError(f"part {part}")
+        time.sleep(0.05)
+        ended.append(part)
+
+    with pytest.raises(ArithmeticError, match=f"part {failing}"):
+        row_parts.run_parts(kernel, 2)
+    assert ended == [1 - failing]
+
+
+def test_several_threads_may_build_rulebooks_at_once() -> None:
+    cells = np.unique(np.random.default_rng(0).integers(-40, 40, (30_000, 3)), axis=0).astype(np.int32)
+    alone = build_rulebook(cells, 3, threads=1)
+    with ThreadPoolExecutor(4) as pool:
+        for rulebook in pool.map(lambda _: build_rulebook(cells, 3, threads=2), range(8)):
+            for name, table in alone.tables().items():
+                assert np.array_equal(table, rulebook.tables()[name])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", AFTER_A_FORK], check=True, timeout=120)
+
+
+def test_numbers_do_not_depend_on_the_number_of_threads() -> None:
+    keys = np.random.default_rng(0).integers(-5, 20_000, 50_000)
+    row, first = row_of_key(keys, 1)
+    for threads in (2, 3, 7):
+        again = row_of_key(keys, threads)
+        assert np.array_equal(again[0], row)
+        assert np.array_equal(again[1], first)
+    assert np.array_equal(row < 0, keys < 0)
+    assert np.array_equal(keys[first][row[keys >= 0]], keys[keys >= 0])
+    assert (np.diff(first) > 0).all()

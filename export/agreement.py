@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relidar.bundle import Precision
+from relidar.executor import LABEL_AGREEMENT
 from relidar.segmenter import ClassScorer
+from relidar.words import VoxelScores
 
 Features = NDArray[np.float32]
-
-FP16_LABEL_AGREEMENT = 0.995
-"""Share of the voxels whose label half precision must not change."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +25,36 @@ class Agreement:
     min_cosine: float
     """Of the voxel that agrees least."""
     label_agreement: float
-    """Share of the voxels with the same label."""
+    """Share of the voxels with the same label: of the form's own scores, where it gives them."""
     p999_abs: float
     """99.9th percentile of the differences of unit features; of several scans the largest."""
     mean_cosine: float
     precision: Precision = "fp32"
+    max_score_abs: float = 0.0
+    """Largest difference of a voxel's score or margin."""
 
     def holds(self, tolerance: float) -> bool:
-        """Whether it is within the tolerance, or in half precision keeps the labels; a NaN does neither."""
-        if self.precision == "fp16":
-            return bool(self.max_abs >= 0) and self.label_agreement >= FP16_LABEL_AGREEMENT
-        return self.max_abs <= tolerance
+        """Whether it is within the tolerance, or in a lower precision keeps the labels; a NaN does neither."""
+        if self.precision != "fp32":
+            return bool(self.max_abs >= 0) and self.label_agreement >= LABEL_AGREEMENT[self.precision]
+        return self.max_abs <= tolerance and self.max_score_abs <= tolerance
 
 
-def agreement(name: str, answer: Features, expected: Features, scorer: ClassScorer, precision: Precision = "fp32") -> Agreement:
-    """Compares (V, D) unit rows."""
+def agreement(
+    name: str,
+    answer: Features,
+    expected: Features,
+    scorer: ClassScorer,
+    precision: Precision = "fp32",
+    scores: VoxelScores | None = None,
+) -> Agreement:
+    """Compares (V, D) unit rows, and the scores that the form gives itself; None: those that follow from its features."""
     difference = np.abs(answer - expected)
     cosine = (answer * expected).sum(axis=1)
-    same = scorer(answer)[0] == scorer(expected)[0]
+    scored = scores or scorer.words.scores(answer)
+    reference = scorer.words.scores(expected)
+    same = scorer.labels(scored) == scorer.labels(reference)
+    score_difference = np.abs(np.stack([scored.score - reference.score, scored.margin - reference.margin]))
     return Agreement(
         name=name,
         max_abs=float(difference.max()),
@@ -53,6 +64,7 @@ def agreement(name: str, answer: Features, expected: Features, scorer: ClassScor
         p999_abs=float(np.percentile(difference, 99.9)),
         mean_cosine=float(cosine.mean(dtype=np.float64)),
         precision=precision,
+        max_score_abs=float(score_difference.max()),
     )
 
 
@@ -71,4 +83,5 @@ def together(parts: Sequence[Agreement], voxels: Sequence[int]) -> Agreement:
         p999_abs=float(np.max([part.p999_abs for part in parts])),
         mean_cosine=mean([part.mean_cosine for part in parts]),
         precision=parts[0].precision,
+        max_score_abs=float(np.max([part.max_score_abs for part in parts])),
     )

@@ -5,7 +5,8 @@ embedded on the vehicle too.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from export.program import lower
 from export.text_tower import write_text_encoder
 from relidar.atomic import atomic_file, atomic_folder
 from relidar.bundle import (
+    CPU_PROGRAM,
     DENSE_FP16_ONNX,
     DENSE_ONNX,
     ENGINES,
@@ -34,17 +36,21 @@ from relidar.bundle import (
     TEXT_BANK,
     TEXT_ENCODER,
     Capacity,
+    CapacityRule,
     Manifest,
     StudentFacts,
     open_bundle,
     sha256_file,
     write_manifest,
 )
-from relidar.errors import CloudError, ConfigError
+from relidar.errors import BundleError, CheckpointError, CloudError, ConfigError, TextError
+from relidar.program import Convolution, Linear, Program
+from relidar.program_file import save_program
 from relidar.rulebook import build_rulebook
 from relidar.text_bank import save_text_bank
 from relidar.text_encoder import TextEncoder as VehicleEncoder
 from relidar.voxels import Preprocessing, voxelise
+from relidar.words import Words
 
 CAPACITY_PERCENTILE = 99.0
 CAPACITY_HEADROOM = 1.5
@@ -81,7 +87,8 @@ def write_bundle(
         text_encoder: the one that made the checkpoint's text bank, to put into the bundle; None leaves it out.
 
     Raises:
-        BundleError: the text does not fit the classes or the student.
+        BundleError: the text does not fit the classes or the student; or the bundle cannot be written, as on a full disk.
+        CheckpointError: a student that cannot be lowered.
         CloudError: no scans, or a first scan without a voxel.
         ConfigError: `out` is a file, or a folder that is not a bundle.
         TextError: a text encoder that did not make the bank, or that cannot be exported.
@@ -92,15 +99,17 @@ def write_bundle(
     voxels_by_scan = [level_voxels(scan, checkpoint.preprocessing) for scan in scans]
     if not voxels_by_scan[0][0]:
         raise CloudError("export: the first scan has no point in range; expected a usual scan, give another.")
-    program = lower(checkpoint.student)
-    with atomic_folder(out) as folder:
+    _check_text(checkpoint)
+    program = lowered(checkpoint.student)
+    with _told_where(out), atomic_folder(out) as folder:
         write_onnx(dense_onnx(program), folder / DENSE_ONNX)
         write_onnx(dense_onnx(in_half_precision(program)), folder / DENSE_FP16_ONNX)
         write_onnx(pairs_onnx(program), folder / PAIRS_ONNX)
+        save_program(program, folder / CPU_PROGRAM)
         save_text_bank(checkpoint.text, folder / TEXT_BANK)
         if text_encoder is not None:
             write_text_encoder(text_encoder, checkpoint.text, checkpoint.prompt_set.templates, folder)
-        names = (*REQUIRED, DENSE_FP16_ONNX, *(TEXT_ENCODER if text_encoder is not None else ()))
+        names = (*REQUIRED, DENSE_FP16_ONNX, CPU_PROGRAM, *(TEXT_ENCODER if text_encoder is not None else ()))
         features = reference_features(checkpoint.student, checkpoint.preprocessing, scans[0])
         with atomic_file(folder / GOLDEN) as temporary:
             np.savez(temporary, xyz_m=scans[0].xyz_m, intensity=scans[0].intensity, features=features)
@@ -111,6 +120,7 @@ def write_bundle(
             training=checkpoint.training,
             preprocessing=checkpoint.preprocessing,
             capacities=capacities(voxels_by_scan),
+            capacity_rule=CapacityRule(percentile=CAPACITY_PERCENTILE, headroom=CAPACITY_HEADROOM, scans=len(scans)),
             classes=checkpoint.prompt_set.classes,
             unknown_threshold=unknown_threshold,
             sha256={name: sha256_file(folder / name) for name in names},
@@ -122,6 +132,50 @@ def write_bundle(
         _keep_engines(out, folder)
 
 
+@contextmanager
+def _told_where(out: Path) -> Iterator[None]:
+    """Says of an error of the file system, as on a full disk, what became of the bundle."""
+    try:
+        yield
+    except OSError as error:
+        raise BundleError(
+            f"{out}: cannot be written ({error}); free space or choose another --out. What was there is as it was."
+        ) from error
+
+
+def lowered(student: Student) -> Program:
+    """The student's program; raises CheckpointError where it cannot be lowered, or where a weight is not a finite number."""
+    try:
+        program = lower(student)
+    except AssertionError as error:
+        raise CheckpointError(
+            f"export: {student.config.architecture} has a layer that no graph is known for ({error}); train one of the "
+            "architectures of this version, or use the relidar that wrote the checkpoint."
+        ) from error
+    for step in program.steps:
+        if isinstance(step, Convolution | Linear) and not (np.isfinite(step.weight).all() and np.isfinite(step.bias).all()):
+            layer = step.table if isinstance(step, Convolution) else "a linear layer"
+            raise CheckpointError(
+                f"export: the student's weights in {layer} (value {step.output}) are not all finite numbers; training has "
+                "diverged, so take an earlier checkpoint or train again with a lower learning rate."
+            )
+    return program
+
+
+def _check_text(checkpoint: StudentCheckpoint) -> None:
+    """Before minutes of work: every prompt has an embedding, as wide as the student's features."""
+    prompt_set, width = checkpoint.prompt_set, checkpoint.student.feature_width
+    try:
+        words = Words.of_classes(prompt_set.classes, checkpoint.text)
+    except TextError as error:
+        raise BundleError(f"prompt set {prompt_set.name!r}: {error}") from error
+    if words.text.shape[1] != width:
+        raise BundleError(
+            f"prompt set {prompt_set.name!r}: text embeddings are {words.text.shape[1]} wide, the student's features {width}; "
+            "export with a bank of the encoder that the student was trained for."
+        )
+
+
 def level_voxels(scan: RawScan, preprocessing: Preprocessing) -> tuple[int, ...]:
     """V of each level of one scan."""
     voxels = voxelise(scan.xyz_m, scan.intensity, preprocessing)
@@ -129,10 +183,13 @@ def level_voxels(scan: RawScan, preprocessing: Preprocessing) -> tuple[int, ...]
 
 
 def capacities(voxels_by_scan: Sequence[Sequence[int]]) -> tuple[Capacity, ...]:
-    """Per level: min 1, opt the median, max CAPACITY_HEADROOM times the 99th percentile over the scans (S, L)."""
+    """Per level: min 1, opt the median, max CAPACITY_HEADROOM times the 99th percentile over the scans (S, L).
+
+    The first scan fits in any case: it is the golden scan, which every engine must answer.
+    """
     counts = np.asarray(voxels_by_scan)
     typical = np.ceil(np.median(counts, axis=0))
-    high = np.ceil(CAPACITY_HEADROOM * np.percentile(counts, CAPACITY_PERCENTILE, axis=0))
+    high = np.maximum(np.ceil(CAPACITY_HEADROOM * np.percentile(counts, CAPACITY_PERCENTILE, axis=0)), counts[0])
     return tuple(Capacity(min=1, opt=max(1, int(opt)), max=max(1, int(top))) for opt, top in zip(typical, high, strict=True))
 
 

@@ -1,12 +1,15 @@
 """Builds TensorRT plans: native TensorRT for the GPU of this machine, TensorRT-RTX ahead of time for any GPU it knows."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from relidar.bundle import Bundle, Precision
 from relidar.cuda_device import target_of_device
-from relidar.engine_cache import EngineKey, Runtime, engine_key, plan_fault, plan_path, store_plan
+from relidar.dense_graph import OPSET
+from relidar.engine_cache import EngineKey, Runtime, building, engine_key, plan_fault, plan_path, store_plan
 from relidar.errors import BackendError
+from relidar.executor import UNIT_FEATURES
 from relidar.trt_executor import import_runtime
 
 AHEAD_OF_TIME = "sm86"
@@ -49,7 +52,10 @@ def build_engine(bundle: Bundle, runtime: Runtime, target: str, precision: Preci
     key = engine_key(bundle, runtime, trt.__version__, target, precision)
     if plan_fault(bundle, key) is None:
         return plan_path(bundle, key), False
-    return store_plan(bundle, key, _plan(trt, bundle.path / bundle.dense_graph(precision), key)), True
+    with building(bundle):
+        if plan_fault(bundle, key) is None:  # another process has built it meanwhile
+            return plan_path(bundle, key), False
+        return store_plan(bundle, key, _plan(trt, bundle.path / bundle.dense_graph(precision), key)), True
 
 
 def _plan(trt: Any, onnx: Path, key: EngineKey) -> bytes:
@@ -64,6 +70,18 @@ def _plan(trt: Any, onnx: Path, key: EngineKey) -> bytes:
     if not parser.parse(onnx.read_bytes()):
         faults = [f"{parser.get_error(i).node_operator()}: {parser.get_error(i).desc()}" for i in range(parser.num_errors)]
         raise BackendError(f"{onnx}: {key.runtime} {key.version} cannot parse it: {'; '.join(faults)}. Report this.")
+    if log.opset not in (None, OPSET):
+        raise BackendError(
+            f"{onnx}: of opset {log.opset}, expected {OPSET}; {key.runtime} reads any, whatever its nodes mean. The bundle was "
+            "made by another version of relidar: export it again from its checkpoint."
+        )
+    _drop_features(network)
+    inputs = {network.get_input(index).name for index in range(network.num_inputs)}
+    if wrong := inputs ^ set(key.profile):
+        raise BackendError(
+            f"{onnx}: does not take the inputs of this version ({', '.join(sorted(wrong))} are on one side only); the bundle was "
+            "made by another version of relidar: export it again from its checkpoint."
+        )
     profile = builder.create_optimization_profile()
     for name, shapes in key.profile.items():
         profile.set_shape(name, shapes.min, shapes.opt, shapes.max)
@@ -76,6 +94,14 @@ def _plan(trt: Any, onnx: Path, key: EngineKey) -> bytes:
             "Free memory, export with fewer voxels, or report this."
         )
     return bytes(plan)
+
+
+def _drop_features(network: Any) -> None:
+    """An engine gives scores; the features are as wide as the text embeddings, and nobody on the vehicle asks for them."""
+    for index in reversed(range(network.num_outputs)):
+        output = network.get_output(index)
+        if output.name == UNIT_FEATURES:
+            network.unmark_output(output)
 
 
 def _network_flags(trt: Any) -> int:
@@ -105,15 +131,18 @@ def _set_target(trt: Any, config: Any, key: EngineKey) -> None:
 
 
 def _error_log(trt: Any) -> Any:
-    """A logger that keeps errors for the exception instead of printing them."""
+    """A logger that keeps errors for the exception instead of printing them, and the opset that the parser tells nobody else."""
 
     class ErrorLog(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.messages: list[str] = []
+            self.opset: int | None = None
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
                 self.messages.append(message)
+            if found := re.match(r"opset version:\s*(\d+)", message, re.IGNORECASE):
+                self.opset = int(found[1])
 
     return ErrorLog()

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from export.program import Cast, Convolution, Linear, Normalise, Program, Step, Weights
 from relidar.executor import FEATURES
+from relidar.program import Cast, Convolution, Linear, Normalise, Program, Step, Weights
 
 LARGEST = float(np.finfo(np.float16).max)
 

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from relidar.atomic import atomic_file
+from relidar.dense_graph import OPSET
 
-OPSET = 17
-"""The newest opset that TensorRT 8.6 to 11, TensorRT-RTX and every ONNX Runtime since 1.12 read; ScatterND(add) needs 16."""
 IR_VERSION = 8
 """The file format that belongs to opset 17; what `onnx` writes by default is newer than some runtimes read."""
 

@@ -13,9 +13,9 @@ import onnx
 
 from export.dense import output_level
 from export.onnx_graph import FLOAT, INT32, INT64, Graph
-from export.program import Convolution, Program
 from export.row_steps import emit_affine, emit_row_step
 from relidar.executor import FEATURES, UNIT_FEATURES
+from relidar.program import Convolution, Program
 from relidar.rulebook import SUBMANIFOLD_OFFSETS
 
 CENTRE = SUBMANIFOLD_OFFSETS // 2

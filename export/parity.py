@@ -3,6 +3,8 @@
   python -m export.parity runs/demo/bundle --checkpoint runs/demo/train/student.pt --out runs/demo/parity.json
   python -m export.parity runs/demo/bundle --scans runs/demo/street/samples/LIDAR_TOP --scans my_scans
 
+Compared are the features, and the scores and labels of the bundle's classes, which the dense graph computes itself.
+
 The reference is PyTorch running the checkpoint; without --checkpoint it is the golden features that PyTorch left in the bundle,
 and the pairs graph on other scans. Only --checkpoint needs PyTorch. The exit code is 1 where a unit feature in single precision
 differs by more than the bundle's tolerance, or where half precision changes too many labels.
@@ -21,16 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from export.agreement import FP16_LABEL_AGREEMENT, Agreement, Features, agreement, together
+from export.agreement import Agreement, Features, agreement, together
 from relidar import command_line
 from relidar.atomic import write_text
-from relidar.bundle import DENSE_FP16_ONNX, MANIFEST, Bundle, Precision, open_bundle, sha256_file
+from relidar.bundle import CPU_INT8_PROGRAM, CPU_PROGRAM, DENSE_FP16_ONNX, MANIFEST, Bundle, Precision, open_bundle, sha256_file
+from relidar.compiled.executor import CompiledExecutor
 from relidar.errors import BackendError, CloudError
-from relidar.executor import Executor
+from relidar.executor import LABEL_AGREEMENT, FeatureExecutor
 from relidar.onnx_executor import DenseExecutor, PairsExecutor
 from relidar.rulebook import Rulebook, build_rulebook
 from relidar.segmenter import ClassScorer
 from relidar.voxels import voxelise
+from relidar.words import VoxelScores, Words
 
 REPORT = "parity.json"
 SCANS_OF_A_FOLDER = 4
@@ -40,6 +44,8 @@ GOLDEN_SCAN = "golden scan"
 Scan = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Points (N, 3) in the sensor frame, metres, and their intensity (N,) in the sensor's unit."""
 Reference = Callable[[Features, Rulebook], Features]
+Answer = tuple[Features, VoxelScores | None]
+"""Unit features, and the scores where the form gives its own."""
 
 
 @dataclass(frozen=True)
@@ -102,17 +108,20 @@ def measure(bundle: Bundle, checkpoint: Path | None = None, scan_sets: Mapping[s
             f"{bundle.path}: the golden scan gives {len(features)} voxels, the reference had {len(golden.features)}; "
             "the bundle was made by another version of relidar: export it again."
         )
-    answers: dict[str, Features] = {} if torch is None else {"golden features": golden.features}
+    scorer = ClassScorer(bundle.manifest.classes, bundle.text, bundle.manifest.unknown_threshold)
+    answers: dict[str, Answer] = {} if torch is None else {"golden features": (golden.features, None)}
     reference = "golden features" if torch is None else f"torch, {checkpoint}"
     expected = golden.features if torch is None else torch(features, rulebook)
-    answers |= {name: executor(features, rulebook) for name, (executor, _) in executors.items()}
-    if any(answer.shape != expected.shape for answer in answers.values()):
+    answers |= {name: _answer(executor, features, rulebook, scorer.words) for name, (executor, _) in executors.items()}
+    if any(answer.shape != expected.shape for answer, _ in answers.values()):
         raise BackendError(
             f"{reference}: features {expected.shape}, the bundle's are {golden.features.shape}; not its checkpoint."
         )
-    scorer = ClassScorer(bundle.manifest.classes, bundle.text, bundle.manifest.unknown_threshold)
     precision: dict[str, Precision] = {name: precision for name, (_, precision) in executors.items()}
-    forms = tuple(agreement(name, answer, expected, scorer, precision.get(name, "fp32")) for name, answer in answers.items())
+    forms = tuple(
+        agreement(name, answer, expected, scorer, precision.get(name, "fp32"), scores)
+        for name, (answer, scores) in answers.items()
+    )
     sets = tuple(_scan_set(bundle, name, scans, executors, torch, reference, scorer) for name, scans in (scan_sets or {}).items())
     every = (*forms, *(form for scan_set in sets for form in scan_set.forms))
     largest = float(np.max([form.max_abs for form in every if form.precision == "fp32"]))
@@ -123,7 +132,7 @@ def _scan_set(
     bundle: Bundle,
     name: str,
     scans: Sequence[Scan],
-    executors: dict[str, tuple[Executor, Precision]],
+    executors: dict[str, tuple[FeatureExecutor, Precision]],
     torch: Reference | None,
     reference: str,
     scorer: ClassScorer,
@@ -137,7 +146,8 @@ def _scan_set(
         features, rulebook = _voxels(bundle, name, scan)
         expected = pairs(features, rulebook) if torch is None else torch(features, rulebook)
         for form, (executor, precision) in compared.items():
-            parts[form].append(agreement(form, executor(features, rulebook), expected, scorer, precision))
+            answer, scores = _answer(executor, features, rulebook, scorer.words)
+            parts[form].append(agreement(form, answer, expected, scorer, precision, scores))
         voxels.append(len(features))
     forms = tuple(together(part, voxels) for part in parts.values())
     return ScanSet(name, pairs.name if torch is None else reference, len(scans), sum(voxels), forms)
@@ -150,14 +160,28 @@ def _voxels(bundle: Bundle, name: str, scan: Scan) -> tuple[Features, Rulebook]:
     return voxels.features, build_rulebook(voxels.coordinates, bundle.manifest.student.levels)
 
 
-def _executors(bundle: Bundle) -> dict[str, tuple[Executor, Precision]]:
-    """Every form that ONNX Runtime on the CPU can run; bundles of older exports have no half precision."""
+def _answer(executor: FeatureExecutor, features: Features, rulebook: Rulebook, words: Words) -> Answer:
+    if isinstance(executor, DenseExecutor):
+        return executor.features_and_scores(features, rulebook, words)
+    if isinstance(executor, PairsExecutor):
+        return executor(features, rulebook), None
+    return executor(features, rulebook), executor.scores(features, rulebook, words)
+
+
+def _executors(bundle: Bundle) -> dict[str, tuple[FeatureExecutor, Precision]]:
+    """Every form that runs on the CPU; bundles of older exports lack some."""
     dense = DenseExecutor(bundle, "cpu")
     pairs = PairsExecutor(bundle)
-    executors: dict[str, tuple[Executor, Precision]] = {dense.name: (dense, "fp32"), pairs.name: (pairs, "fp32")}
+    executors: dict[str, tuple[FeatureExecutor, Precision]] = {dense.name: (dense, "fp32"), pairs.name: (pairs, "fp32")}
     if DENSE_FP16_ONNX in bundle.manifest.sha256:
         half = DenseExecutor(bundle, "cpu", precision="fp16")
         executors[half.name] = (half, "fp16")
+    if CPU_PROGRAM in bundle.manifest.sha256:
+        compiled = CompiledExecutor(bundle)
+        executors[compiled.name] = (compiled, "fp32")
+    if CPU_INT8_PROGRAM in bundle.manifest.sha256:
+        rounded = CompiledExecutor(bundle, precision="int8")
+        executors[rounded.name] = (rounded, "int8")
     return executors
 
 
@@ -195,12 +219,11 @@ def table(parity: Parity) -> str:
 
 
 def _rows(forms: Sequence[Agreement]) -> list[str]:
-    head = (
-        f"{'form':26} {'max abs':>9} {'p99.9 abs':>9} {'mean abs':>9} {'min cosine':>11} {'mean cosine':>11} {'same label':>11}"
-    )
+    columns = {"max abs": 9, "p99.9 abs": 9, "mean abs": 9, "min cosine": 11, "mean cosine": 11, "max score": 9, "same label": 11}
+    head = " ".join([f"{'form':26}", *(f"{name:>{width}}" for name, width in columns.items())])
     return [head] + [
         f"{form.name:26} {form.max_abs:9.1e} {form.p999_abs:9.1e} {form.mean_abs:9.1e} {form.min_cosine:11.7f} "
-        f"{form.mean_cosine:11.7f} {form.label_agreement:11.4%}"
+        f"{form.mean_cosine:11.7f} {form.max_score_abs:9.1e} {form.label_agreement:11.4%}"
         for form in forms
     ]
 
@@ -229,7 +252,7 @@ def main() -> None:
         worst = min(form.label_agreement for form in parity.all_forms)
         raise BackendError(
             f"{arguments.bundle}: differs by {parity.max_abs:.1e}, tolerance {parity.tolerance:.0e}; same label for {worst:.2%} "
-            f"in the worst form, expected {FP16_LABEL_AGREEMENT:.1%} of half precision; export it again, from the checkpoint "
+            f"in the worst form, expected {LABEL_AGREEMENT['fp16']:.1%} of half precision; export it again, from the checkpoint "
             "that it is compared with, and where only half precision fails build fp32 engines."
         )
 

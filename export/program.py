@@ -1,111 +1,15 @@
-"""The student as a short list of steps with batch norm folded into the weights: what both ONNX lowerings read.
-
-Every step writes one named value once (static single assignment), so a lowering is one function per kind of step.
-"""
+"""Lowers a student to a program: its layers in order, batch norm folded into the weights."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from distill.sparse_conv import SparseConv
 from distill.student import LEVELS, ConvBlock, ResidualBlock, Stage, Student
 from relidar.executor import FEATURES, UNIT_FEATURES
-
-Weights = NDArray[np.float32] | NDArray[np.float16]
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """output[v] = bias + sum over k of input[table[v, k]] @ weight[k], empty slots counting as zero."""
-
-    output: str
-    input: str
-    table: str
-    """A name of `Rulebook.tables()`."""
-    weight: Weights
-    """(K, C_in, C_out)"""
-    bias: Weights
-    """(C_out,)"""
-
-
-@dataclass(frozen=True)
-class Linear:
-    """output = input @ weight + bias."""
-
-    output: str
-    input: str
-    weight: Weights
-    """(C_in, C_out)"""
-    bias: Weights
-    """(C_out,)"""
-
-
-@dataclass(frozen=True)
-class Add:
-    """output = left + right."""
-
-    output: str
-    left: str
-    right: str
-
-
-@dataclass(frozen=True)
-class Relu:
-    """output = max(input, 0)."""
-
-    output: str
-    input: str
-
-
-@dataclass(frozen=True)
-class Concat:
-    """The columns of left, then those of right."""
-
-    output: str
-    left: str
-    right: str
-
-
-@dataclass(frozen=True)
-class Normalise:
-    """output = input / max(|input|, SMALLEST_NORM), row by row."""
-
-    output: str
-    input: str
-
-
-@dataclass(frozen=True)
-class Cast:
-    """output = input in half precision (float16), or in single precision again."""
-
-    output: str
-    input: str
-    half: bool
-
-
-SMALLEST_NORM = 1e-12
-"""The eps of torch.nn.functional.normalize."""
-
-Step = Convolution | Linear | Add | Relu | Concat | Normalise | Cast
-
-
-@dataclass(frozen=True)
-class Program:
-    """Steps in order; reads FEATURES, the last step writes UNIT_FEATURES."""
-
-    steps: tuple[Step, ...]
-    in_channels: int
-    feature_width: int
-    levels: int
-
-    @property
-    def tables(self) -> dict[str, int]:
-        """The tables that the steps read, in order of first use, with their K."""
-        return {step.table: len(step.weight) for step in self.steps if isinstance(step, Convolution)}
+from relidar.program import Add, Concat, Convolution, Linear, Normalise, Program, Relu, Step, Weights
 
 
 def lower(student: Student) -> Program:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from export.onnx_graph import FLOAT, FLOAT16, Graph
-from export.program import SMALLEST_NORM, Add, Cast, Concat, Linear, Normalise, Relu, Weights
+from relidar.program import SMALLEST_NORM, Add, Cast, Concat, Linear, Normalise, Relu, Weights
 
 
 def emit_row_step(graph: Graph, step: Linear | Add | Relu | Concat | Normalise | Cast) -> None:

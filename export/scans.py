@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 
 from distill.config import TrainConfig
-from distill.nuscenes_frames import read_cloud, read_keyframes
+from distill.datasets import read_cloud, read_keyframes
 from distill.scan_folder import read_scan
 from export.assemble import RawScan
 from relidar import config_file

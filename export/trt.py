@@ -3,13 +3,19 @@
   python -m export.trt runs/demo/train/student.pt --out runs/demo/bundle
   python -m export.trt runs/demo/train/student.pt --out runs/demo/bundle --text-encoder
   python -m export.trt runs/demo/bundle --target sm86 --target sm89
-  python -m export.trt runs/demo/bundle --precision fp16
+  python -m export.trt runs/demo/bundle --precision fp16 --build-only
 
-From a checkpoint it writes the bundle first; golden scan and capacities come from the run's validation scans, or from --scans.
+From a checkpoint it writes the bundle first; golden scan and capacities come from the run's validation scans, or from --scans: an
+engine takes 1.5 times the 99th percentile of each level's voxels over up to 64 of them (the manifest's capacity_rule). A scan
+with more is answered by the CPU, exactly, and counted as over_capacity. Prompts are an input of the engine, so that new
+ones need no new engine.
 With --text-encoder the vehicle can take words that the text bank lacks, without PyTorch; it adds 46 MB for `sentence`.
 From a bundle it builds engines only, and needs no PyTorch: this is what runs on a vehicle. Native TensorRT is used where it is
 installed and builds for the GPU of this machine; else TensorRT-RTX builds ahead of time, which needs no GPU. An engine that is
-already there, whole and made for this very bundle is kept. Where an fp16 engine was built, the vehicle runs that one.
+already there, whole and made for this very bundle is kept; any other is built again. Of several processes one builds, the others
+wait and take what it built. Where an fp16 engine was built, the vehicle runs that one.
+At the end every backend is tried on the golden scan, as the node does at its start, until one reproduces it: with --build-only
+not, so that a vehicle's set-up only sees to it that the engines are there.
 """
 
 import argparse
@@ -20,6 +26,7 @@ from tqdm import tqdm
 
 from export.engine_build import build_engine, default_target, installed_runtime
 from relidar import command_line
+from relidar.backends import ProvedExecutor, open_executor
 from relidar.bundle import open_bundle
 from relidar.prompts import load_prompt_set
 from relidar.text_bank import load_text_bank
@@ -63,6 +70,9 @@ def main() -> None:
         action="store_true",
         help="put the encoder of the text bank into the bundle, for new words on the vehicle",
     )
+    parser.add_argument(
+        "--build-only", action="store_true", help="build what engines are missing and leave, without trying any backend"
+    )
     arguments = parser.parse_args()
     _check(parser, arguments)
     path: Path = arguments.source
@@ -77,12 +87,25 @@ def main() -> None:
     engines = [(target, *build_engine(bundle, runtime, target, arguments.precision)) for target in bar]
     for target, plan, is_new in engines:
         state = "built" if is_new else "kept"
-        command_line.say(f"engine: {plan} ({runtime}, {target}, {plan.stat().st_size} bytes, {state})")
+        precision = arguments.precision
+        command_line.say(f"engine: {plan} ({runtime}, {target}, {precision}, {plan.stat().st_size} bytes, {state})")
+    if not arguments.build_only:
+        command_line.say(backend_table(open_executor(bundle)))
+
+
+def backend_table(proved: ProvedExecutor) -> str:
+    """What the node's "auto" takes on this machine, and why none of those that it prefers, a line each."""
+    width = max(len(name) for name in (*proved.rejected, proved.name))
+    lines = [f"  {name:{width}}  no: {reason}" for name, reason in proved.rejected.items()]
+    runs = f"  {proved.name:{width}}  runs, {proved.golden_difference:.1e} from the golden scan"
+    return "\n".join(["backends on this machine:", *lines, runs])
 
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if (arguments.prompts is None) != (arguments.text is None):
         parser.error("--prompts and --text go together: the bank must hold the prompts")
+    if arguments.build_only and not arguments.source.is_dir():
+        parser.error("--build-only is for a bundle; a checkpoint needs its bundle written first")
     if arguments.source.is_dir() and (arguments.out or arguments.scans or arguments.prompts or arguments.text_encoder):
         parser.error(
             "--out, --scans, --prompts, --text and --text-encoder are for a checkpoint; a bundle's engines go into the bundle"

@@ -1,4 +1,5 @@
 import copy
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,13 @@ import pytest
 import torch
 
 from distill.checkpoint import StudentCheckpoint
-from export.assemble import RawScan, capacities, write_bundle
+from export.assemble import RawScan, capacities, lowered, write_bundle
 from relidar.bundle import ENGINES, open_bundle
-from relidar.errors import BundleError, CloudError, ConfigError
+from relidar.errors import BundleError, CheckpointError, CloudError, ConfigError
 from relidar.executor import self_test
 from relidar.onnx_executor import PairsExecutor
 from relidar.text_bank import TextBank
+from relidar.words import MOST_PROMPTS
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -43,13 +45,48 @@ def test_a_failure_in_the_middle_leaves_the_old_bundle(
     write_bundle(tiny_checkpoint, [random_cloud(300)], out)
     before = contents(out)
     # The networks are written already when the embeddings turn out to be words.
-    broken = replace(tiny_checkpoint, text=TextBank("random", ("car",), np.array(["x"])))  # type: ignore[arg-type]
+    rows = np.full(tiny_checkpoint.text.embeddings.shape, "x")
+    broken = replace(tiny_checkpoint, text=replace(tiny_checkpoint.text, embeddings=rows))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="could not convert"):
         write_bundle(broken, [random_cloud(300)], out)
     assert contents(tmp_path) == {f"b/{name}": data for name, data in before.items()}
     with pytest.raises(ValueError, match="could not convert"):
         write_bundle(broken, [random_cloud(300)], tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_full_disk_leaves_the_old_bundle_and_says_so(
+    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan], tmp_path: Path
+) -> None:
+    write_bundle(tiny_checkpoint, [random_cloud(300)], tmp_path / "b")
+    before = contents(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # a file that grows beyond fails, as on a full disk
+    try:
+        with pytest.raises(BundleError, match=r"b: cannot be written \(.*File too large.*free space.*is as it was"):
+            write_bundle(tiny_checkpoint, [random_cloud(400)], tmp_path / "b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert contents(tmp_path) == before
+    open_bundle(tmp_path / "b")
+
+
+@pytest.mark.parametrize("where", ["stem.conv.weight", "encoder.1.blocks.0.norm.running_var", "head.bias"])
+def test_a_student_that_diverged_is_refused_by_the_layer(
+    tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan], tmp_path: Path, where: str
+) -> None:
+    student = copy.deepcopy(tiny_checkpoint.student)
+    student.state_dict()[where].view(-1)[0] = -np.inf
+    with pytest.raises(CheckpointError, match=r"weights in (submanifold|down|a linear).* not all finite numbers.*train again"):
+        write_bundle(replace(tiny_checkpoint, student=student), [random_cloud(300)], tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_student_with_an_unknown_layer_cannot_be_lowered(tiny_checkpoint: StudentCheckpoint) -> None:
+    student = copy.deepcopy(tiny_checkpoint.student)
+    student.stem = torch.nn.Identity()
+    with pytest.raises(CheckpointError, match=r"minkunet14 has a layer that no graph is known for.*relidar that wrote"):
+        lowered(student)
 
 
 def test_an_older_bundle_is_replaced_whole(
@@ -101,6 +138,16 @@ def test_a_bundle_needs_a_scan_with_voxels(tiny_checkpoint: StudentCheckpoint, t
 def test_text_that_does_not_fit_the_classes_is_refused_before_anything_is_written(
     tiny_checkpoint: StudentCheckpoint, random_cloud: Callable[..., RawScan], tmp_path: Path
 ) -> None:
+    many = tuple(f"{i}" for i in range(MOST_PROMPTS + 1))
+    rows = np.tile(tiny_checkpoint.text.embeddings[:1], (len(many), 1))
+    crowd = tiny_checkpoint.prompt_set.classes[0].model_copy(update={"prompts": many})
+    prompt_set = tiny_checkpoint.prompt_set.model_copy(update={"classes": (crowd,)})
+    with pytest.raises(BundleError, match=rf"prompt set 'test': {len(many)} prompts .*at most {MOST_PROMPTS}"):
+        write_bundle(
+            replace(tiny_checkpoint, text=TextBank("random", many, rows), prompt_set=prompt_set),
+            [random_cloud(300)],
+            tmp_path / "b",
+        )
     narrow = replace(tiny_checkpoint.text, embeddings=np.eye(16, dtype=np.float32))
     for text in (narrow, replace(tiny_checkpoint.text, prompts=tuple(f"{i}" for i in range(16)))):
         with pytest.raises(BundleError):
@@ -113,3 +160,14 @@ def test_capacities_are_the_median_and_the_percentile_with_headroom() -> None:
     fine, coarse = capacities(counts)
     assert (fine.min, fine.opt, fine.max) == (1, 510, 1500)
     assert (coarse.min, coarse.opt, coarse.max) == (1, 51, 150)
+
+
+def test_the_golden_scan_fits_whatever_the_others_are() -> None:
+    (fine,) = capacities([[5000], *[[10]] * 400])
+    assert (fine.opt, fine.max) == (10, 5000)
+
+
+def test_the_manifest_says_where_the_capacities_come_from(tiny_bundle: Path) -> None:
+    rule = open_bundle(tiny_bundle).manifest.capacity_rule
+    assert rule is not None
+    assert (rule.percentile, rule.headroom, rule.scans) == (99, 1.5, 1)

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.utils
 import pytest
 
 from export.engine_build import AHEAD_OF_TIME, build_engine, default_target, installed_runtime
 from export.onnx_graph import FLOAT, INT64, Graph
 from relidar.bundle import DENSE_FP16_ONNX, DENSE_ONNX, Bundle, Precision, open_bundle
 from relidar.cuda_device import target_of_device
+from relidar.dense_graph import WORD_INPUTS
 from relidar.engine_cache import engine_key, plan_fault, preferred_key
 from relidar.errors import BackendError, BundleError
+from relidar.executor import UNIT_FEATURES
 from relidar.trt_executor import EngineExecutor
 
 trt = pytest.importorskip("tensorrt_rtx", reason="the extra `rtx` is not installed")
@@ -150,6 +153,26 @@ def test_a_graph_that_cannot_be_parsed_names_the_reason(tiny_bundle: Path, tmp_p
     with pytest.raises(BackendError, match=r"cannot parse it: .+"):
         build_engine(bundle, RUNTIME, "sm86")
     assert not (path / "engines").exists()
+
+
+@pytest.mark.parametrize("fault", ["opset", "older export"])
+def test_a_graph_that_no_engine_can_be_made_of_is_named_and_the_bundle_stays(
+    built: tuple[Bundle, dict[str, Path]], tmp_path: Path, fault: str
+) -> None:
+    bundle = open_bundle(shutil.copytree(built[0].path, tmp_path / "bundle"))
+    before = sorted(path.name for path in (bundle.path / "engines").iterdir())
+    model = onnx.load(bundle.path / DENSE_ONNX)
+    if fault == "opset":
+        model.opset_import[0].version = 99
+    else:
+        inputs = [value.name for value in model.graph.input if value.name not in WORD_INPUTS]
+        model = onnx.utils.Extractor(model).extract_model(inputs, [UNIT_FEATURES])
+    onnx.save(model, bundle.path / DENSE_ONNX)
+    expected = "of opset 99, expected 17" if fault == "opset" else "does not take the inputs of this version"
+    with pytest.raises(BackendError, match=rf"student\.onnx: {expected}.*another version of relidar: export it again"):
+        build_engine(bundle, RUNTIME, "sm80")
+    assert sorted(path.name for path in (bundle.path / "engines").iterdir()) == before
+    assert plan_fault(bundle, engine_key(bundle, RUNTIME, trt.__version__, "sm86")) is None
 
 
 def test_another_network_capacity_or_version_has_another_key(tiny_bundle: Path) -> None:

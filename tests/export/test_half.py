@@ -13,13 +13,16 @@ from distill.checkpoint import StudentCheckpoint
 from export.assemble import RawScan
 from export.dense import dense_onnx
 from export.half import LARGEST, in_half_precision
-from export.program import Cast, Convolution, Linear, Normalise, Program, lower
+from export.program import lower
 from relidar.bundle import DENSE_FP16_ONNX, DENSE_ONNX, open_bundle
+from relidar.dense_graph import word_inputs
 from relidar.errors import BackendError
 from relidar.executor import FEATURES, UNIT_FEATURES, self_test
 from relidar.onnx_executor import DenseExecutor, PairsExecutor
+from relidar.program import Cast, Convolution, Linear, Normalise, Program
 from relidar.rulebook import build_rulebook
 from relidar.voxels import voxelise
+from relidar.words import Words
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +70,9 @@ def run(program: Program, cloud: RawScan, checkpoint: StudentCheckpoint) -> np.n
     voxels = voxelise(cloud.xyz_m, cloud.intensity, checkpoint.preprocessing)
     tables = build_rulebook(voxels.coordinates, 5).tables()
     session = onnxruntime.InferenceSession(dense_onnx(program).SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_inputs() if value.name != FEATURES]
-    (answer,) = session.run([UNIT_FEATURES], {FEATURES: voxels.features, **{name: tables[name] for name in names}})
+    names = [value.name for value in session.get_inputs() if value.name in tables]
+    words = word_inputs(Words.of_classes(checkpoint.prompt_set.classes, checkpoint.text))
+    (answer,) = session.run([UNIT_FEATURES], {FEATURES: voxels.features, **{name: tables[name] for name in names}, **words})
     return answer
 
 

@@ -12,11 +12,12 @@ import torch
 
 from distill.checkpoint import StudentCheckpoint, save_student
 from distill.student import Student
-from export.agreement import FP16_LABEL_AGREEMENT, Agreement, agreement, together
+from export.agreement import Agreement, agreement, together
 from export.assemble import RawScan
 from export.parity import REPORT, SCANS_OF_A_FOLDER, measure, scans_of
 from relidar.bundle import MANIFEST, Precision, open_bundle, sha256_file
 from relidar.errors import CloudError
+from relidar.executor import LABEL_AGREEMENT
 from relidar.segmenter import ClassScorer
 from relidar.voxels import voxelise
 
@@ -26,16 +27,23 @@ def test_all_forms_agree_with_torch(tiny_bundle: Path, tiny_checkpoint: StudentC
     parity = measure(open_bundle(tiny_bundle), tmp_path / "student.pt")
     assert parity.holds
     half = "onnxruntime-cpu-dense-fp16"
-    assert {form.name for form in parity.forms} == {"golden features", "onnxruntime-cpu", "onnxruntime-cpu-dense", half}
+    assert {form.name for form in parity.forms} == {
+        "golden features",
+        "compiled-cpu",
+        "onnxruntime-cpu",
+        "onnxruntime-cpu-dense",
+        half,
+    }
     assert parity.max_abs < 1e-4
     for form in parity.forms:
+        assert 0 <= form.max_score_abs < (1e-2 if form.name == half else 1e-4)
         assert form.precision == ("fp16" if form.name == half else "fp32")
         if form.precision == "fp32":
             assert form.min_cosine > 0.99999
             assert form.label_agreement > 0.999
         else:
             assert 1e-5 < form.max_abs < 1e-2
-            assert form.label_agreement >= FP16_LABEL_AGREEMENT
+            assert form.label_agreement >= LABEL_AGREEMENT["fp16"]
         assert 0 <= form.mean_abs <= form.p999_abs <= form.max_abs
         assert form.min_cosine <= form.mean_cosine
 
@@ -69,6 +77,10 @@ def test_several_scans_together() -> None:
     assert together([one, two], [200, 100]) == Agreement(
         "a", 3.0, pytest.approx(0.2), 0.5, pytest.approx(13 / 15), 0.7, pytest.approx(0.8), "fp16"
     )
+
+
+def test_wrong_scores_are_not_saved_by_right_features() -> None:
+    assert not Agreement("a", 1e-6, 0, 1, 1, 0, 1, max_score_abs=1e-3).holds(tolerance=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +131,7 @@ def test_half_precision_keeps_the_labels_of_real_scans(tiny_bundle: Path, relida
     scan = (np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3]))
     (scan_set,) = measure(open_bundle(tiny_bundle), None, {name: [scan]}).scan_sets
     (half,) = [form for form in scan_set.forms if form.precision == "fp16"]
-    assert half.label_agreement >= FP16_LABEL_AGREEMENT
+    assert half.label_agreement >= LABEL_AGREEMENT["fp16"]
 
 
 def test_another_student_fails_the_command(tiny_bundle: Path, tiny_checkpoint: StudentCheckpoint, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from distill.checkpoint import StudentCheckpoint
 from distill.student import Architecture, Student, StudentConfig
 from distill.torch_executor import TorchExecutor
 from export.assemble import RawScan
-from export.program import Add, Concat, Convolution, Linear, Normalise, Program, Relu, lower
+from export.program import lower
 from relidar.executor import FEATURES, UNIT_FEATURES
+from relidar.program import Add, Concat, Convolution, Linear, Normalise, Program, Relu
 from relidar.rulebook import Rulebook, build_rulebook
 from relidar.voxels import voxelise
 

@@ -1,5 +1,6 @@
 """The command, as a process of its own."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,10 @@ def test_checkpoint_to_bundle_to_engine(tiny_checkpoint: StudentCheckpoint, scan
     bundle = open_bundle(tmp_path / "b")
     assert [path.suffix for path in sorted((bundle.path / "engines").iterdir())] == [".json", ".plan"]
     assert "built" in done.stdout
+    assert re.search(r"backends on this machine:\n(  \S+ +no: .+\n)*  \S+ +runs, \S+ from the golden scan\n", done.stdout)
+    again = run(tmp_path / "b", "--target", "sm86", "--target", "sm89", "--build-only")
+    assert again.returncode == 0, again.stderr
+    assert ("kept" in again.stdout, "built" in again.stdout, "backends" in again.stdout) == (True, True, False)
 
 
 @pytest.mark.parametrize("module", ["export.trt", "export.parity"])
@@ -67,6 +72,7 @@ def test_a_bundle_needs_no_torch(tiny_bundle: Path, tmp_path: Path, module: str)
         ([], 2, "source"),
         (["b", "--precision", "int3"], 2, "int3"),
         ([".", "--out", "b"], 2, "for a checkpoint"),
+        (["student.pt", "--build-only"], 2, "--build-only is for a bundle"),
         ([str(Path(__file__).parent)], 1, "no manifest.yaml there"),
     ],
 )

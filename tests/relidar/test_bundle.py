@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from relidar.bundle import DENSE_FP16_ONNX, GOLDEN, MANIFEST, REQUIRED, TEXT_BANK, Bundle, open_bundle, sha256_file
+from relidar.bundle import CPU_PROGRAM, DENSE_FP16_ONNX, GOLDEN, MANIFEST, REQUIRED, TEXT_BANK, Bundle, open_bundle, sha256_file
 from relidar.errors import BundleError
 from relidar.text_bank import TextBank, save_text_bank
 
@@ -37,7 +37,7 @@ def refused(path: Path, *words: str) -> None:
 def test_a_whole_bundle_opens(tiny_bundle: Path) -> None:
     bundle = open_bundle(tiny_bundle)
     assert bundle.manifest.format_version == 1
-    assert set(bundle.manifest.sha256) == {*REQUIRED, DENSE_FP16_ONNX}
+    assert set(bundle.manifest.sha256) == {*REQUIRED, DENSE_FP16_ONNX, CPU_PROGRAM}
     golden = bundle.golden()
     assert golden.features.shape[1] == bundle.manifest.student.feature_width == bundle.text.embeddings.shape[1]
     np.testing.assert_allclose(np.linalg.norm(golden.features, axis=1), 1, atol=1e-5)
@@ -98,6 +98,7 @@ def test_a_link_out_of_the_bundle(copy: Path) -> None:
         (lambda c: c["capacities"].pop(), ["4 capacities for 5 levels"]),
         (lambda c: c["student"].update(feature_width=7), ["32 wide", "7"]),
         (lambda c: c["classes"][0].update(prompts=["zeppelin"]), ["'zeppelin'", "export.text"]),
+        (lambda c: c["classes"][0].update(prompts=["car"] * 4097), ["4112 prompts", "at most 4096"]),
         (lambda c: c["classes"][1].update(id=c["classes"][0]["id"]), ["twice"]),
         (lambda c: c["capacities"][0].update(min=9, opt=5), ["capacities"]),
     ],

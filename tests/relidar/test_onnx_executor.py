@@ -4,14 +4,19 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.utils
 import onnxruntime
 import pytest
 
 from relidar.bundle import DENSE_ONNX, PAIRS_ONNX, open_bundle
 from relidar.errors import BackendError
+from relidar.executor import FEATURES, UNIT_FEATURES, self_test
 from relidar.onnx_executor import DenseExecutor, PairsExecutor
 from relidar.rulebook import build_rulebook
 from relidar.voxels import voxelise
+
+TABLES = [FEATURES, *build_rulebook(np.zeros((1, 3), np.int32), 5).tables()]
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2])
@@ -39,6 +44,31 @@ def test_a_graph_that_cannot_be_loaded_is_named(tiny_bundle: Path, tmp_path: Pat
         PairsExecutor(bundle)
     with pytest.raises(BackendError, match=r"student\.onnx: ONNX Runtime cannot load it"):
         DenseExecutor(bundle, "cpu")
+
+
+def test_an_opset_that_the_runtime_does_not_know_is_named(tiny_bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bundle, tmp_path / "b")
+    bundle = open_bundle(tmp_path / "b")
+    for name in (DENSE_ONNX, PAIRS_ONNX):
+        model = onnx.load(tmp_path / "b" / name)
+        model.opset_import[0].version = 99
+        onnx.save(model, tmp_path / "b" / name)
+    with pytest.raises(
+        BackendError, match=r"(?s)student-pairs\.onnx: ONNX Runtime cannot load it .*[Oo]pset.*export the bundle again"
+    ):
+        PairsExecutor(bundle)
+    with pytest.raises(BackendError, match=r"(?s)student\.onnx: ONNX Runtime cannot load it .*[Oo]pset.*export the bundle"):
+        DenseExecutor(bundle, "cpu")
+
+
+def test_a_dense_graph_of_an_older_export_is_refused_and_the_cpu_still_answers(tiny_bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bundle, tmp_path / "b")
+    bundle = open_bundle(tmp_path / "b")
+    model = onnx.load(tmp_path / "b" / DENSE_ONNX)
+    onnx.save(onnx.utils.Extractor(model).extract_model(TABLES, [UNIT_FEATURES]), tmp_path / "b" / DENSE_ONNX)
+    with pytest.raises(BackendError, match=r"student\.onnx: takes no prompts.*Export the bundle again .*or use a CPU backend"):
+        DenseExecutor(bundle, "cpu")
+    assert self_test(PairsExecutor(bundle), bundle) < 1e-4
 
 
 @pytest.mark.parametrize("channels", [0, 2])

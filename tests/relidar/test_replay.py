@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relidar import replay, replay_jobs
-from relidar.bundle import open_bundle
+from relidar import backends, replay, replay_jobs
+from relidar.bundle import Bundle, open_bundle
 from relidar.loaded_model import load_model
 from relidar.onnx_executor import PairsExecutor
 from relidar.replay_jobs import replay_bags
@@ -105,6 +105,30 @@ def test_malformed_clouds_are_counted_and_left_out(
     assert run(monkeypatch, bag, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnxruntime-cpu") == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["scans"], report["malformed"], report["truth"]) == (2, {"data_length": 1, "missing_field": 1}, None)
+
+
+def test_scans_over_an_engines_capacity_are_answered_counted_and_told(
+    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SmallEngine(PairsExecutor):
+        """Takes fewer voxels than the graph could."""
+
+        name = "small"
+
+        def __init__(self, bundle: Bundle, threads: int) -> None:
+            super().__init__(bundle, threads)
+            self.capacity = (len(bundle.golden().features),) * bundle.manifest.student.levels
+
+    monkeypatch.setitem(backends._MAKERS, "tensorrt", SmallEngine)
+    random = np.random.default_rng(0)
+    clouds = [random.uniform(-15, 15, (points, 3)).astype(np.float32) * [1, 1, 0.1] for points in (9000, 1500, 9000)]
+    bag = record(tmp_path / "bag", [scan_of(xyz_m, np.zeros(len(xyz_m))) for xyz_m in clouds])
+    assert run(monkeypatch, bag, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "tensorrt") == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["scans"], report["over_capacity"], report["unlabelled_points"] < 200) == (3, 2, True)
+    (warning,) = report["warnings"]
+    assert "2 of 3 scans have more voxels than the engine takes and were answered on the CPU; export the bundle" in warning
+    assert warning in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_errors_say_what_to_do_and_leave_nothing_behind(

@@ -15,7 +15,7 @@ def count(figures: Figures, seed: int) -> None:
     random = np.random.default_rng(seed)
     label = random.choice([0, 1, 2, 255], 200).astype(np.uint8)
     score, margin = (random.uniform(0, 1, 200).astype(np.float32) for _ in range(2))
-    answer = Segmentation(label, score, margin, {"infer": 5.0 + seed})
+    answer = Segmentation(label, score, margin, {"infer": 5.0 + seed}, over_capacity=seed % 4 == 0)
     figures.scan(seed * 10**8, 10.0 + seed, answer)
     truth = random.choice([0, 1, 255], 200).astype(np.uint8)
     prediction = np.where(label == 2, np.uint8(255), label)
@@ -47,6 +47,7 @@ def test_recordings_add_up() -> None:
     assert both.report(NAMES) == whole
     assert whole["scans"] == 4
     assert whole["points"] == 800
+    assert whole["over_capacity"] == 2
 
 
 def test_figures_are_what_a_loop_over_points_counts() -> None:

@@ -24,13 +24,23 @@ def test_counters_add_up_and_name_causes() -> None:
     assert [values[way] for way in FINISHED] == [2, 1, 1, 2, 1]
     assert values["pending"] == 1
     assert (values["empty"], values["malformed.row_step"], values["failed.BackendError"]) == (1, 1, 1)
+    assert values["over_capacity"] == 0
     # An empty scan takes no time worth telling.
     assert (values["processing_ms.p50"], values["latency_ms.p99"]) == (2.0, 5.0)
 
 
+def test_scans_over_capacity_are_answered_ones() -> None:
+    counts = ScanCounts()
+    for over_capacity in (True, False, True):
+        counts.receive()
+        counts.answer(points=1, processing_ms=1.0, latency_ms=1.0, over_capacity=over_capacity)
+    values = counts.snapshot()
+    assert (values["answered"], values["over_capacity"], values["pending"]) == (3, 2, 0)
+
+
 def test_a_new_counter_tells_zeros_and_no_latency() -> None:
     values = ScanCounts().snapshot()
-    assert {values[name] for name in ("received", *FINISHED, "pending", "empty", "latency_unusable")} == {0}
+    assert {values[name] for name in ("received", *FINISHED, "pending", "empty", "over_capacity", "latency_unusable")} == {0}
     assert {value for name, value in values.items() if "_ms." in name} == {None}
 
 

@@ -13,6 +13,7 @@ from relidar.rulebook import Rulebook
 from relidar.segmenter import ClassScorer, Segmenter
 from relidar.text_bank import TextBank
 from relidar.voxels import CartesianGrid, Preprocessing
+from relidar.words import VoxelScores, Words
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,8 @@ def scorer(threshold: float = -1.0, classes: int = 3) -> tuple[ClassScorer, np.n
 def test_a_class_scores_as_its_best_prompt() -> None:
     score_of, rows = scorer()
     features = np.random.default_rng(1).normal(size=(50, 8)).astype(np.float32)
-    label, score, margin = score_of(features)
+    answer = score_of.words.scores(features)
+    label, score, margin = score_of.labels(answer), answer.score, answer.margin
     for row, feature in enumerate(features):
         cosine = rows @ feature
         by_class = {3: cosine[:2].max(), 13: cosine[2], 23: cosine[3:].max()}
@@ -87,26 +89,26 @@ def test_a_class_scores_as_its_best_prompt() -> None:
 
 def test_a_prompt_is_its_own_best_match_and_the_threshold_cuts() -> None:
     score_of, rows = scorer(threshold=0.95)
-    label, score, _ = score_of(rows)
-    assert label.tolist() == [3, 3, 13, 23, 23, 23]
-    np.testing.assert_allclose(score, 1, atol=1e-5)
-    label, score, _ = score_of((rows[:1] + rows[2:3]) / 2)
-    assert label.tolist() == [UNLABELLED]
-    assert score[0] < 0.95
+    answer = score_of.words.scores(rows)
+    assert score_of.labels(answer).tolist() == [3, 3, 13, 23, 23, 23]
+    np.testing.assert_allclose(answer.score, 1, atol=1e-5)
+    answer = score_of.words.scores((rows[:1] + rows[2:3]) / 2)
+    assert score_of.labels(answer).tolist() == [UNLABELLED]
+    assert answer.score[0] < 0.95
 
 
 def test_a_single_class_has_a_finite_margin() -> None:
     score_of, rows = scorer(classes=1)
-    _, score, margin = score_of(rows)
-    np.testing.assert_allclose(margin, score + 1, atol=1e-6)
+    answer = score_of.words.scores(rows)
+    np.testing.assert_allclose(answer.margin, answer.score + 1, atol=1e-6)
 
 
 def test_points_of_a_voxel_share_its_answer() -> None:
     class Indexing:
         name = "index"
 
-        def __call__(self, features: np.ndarray, rulebook: Rulebook) -> np.ndarray:
-            return np.eye(8, dtype=np.float32)[np.arange(len(features)) % 8]
+        def scores(self, features: np.ndarray, rulebook: Rulebook, words: Words) -> VoxelScores:
+            return words.scores(np.eye(8, dtype=np.float32)[np.arange(len(features)) % 8])
 
     bank = TextBank("unit", tuple("abcdefgh"), np.eye(8, dtype=np.float32))
     classes = tuple(ClassPrompts(id=i, name=p, prompts=(p,), rgb=(0, 0, 0)) for i, p in enumerate(bank.prompts))

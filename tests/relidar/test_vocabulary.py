@@ -9,7 +9,7 @@ import yaml
 from relidar.bundle import Bundle, open_bundle
 from relidar.errors import ConfigError, RelidarError, TextError
 from relidar.prompts import UNLABELLED, ClassPrompts
-from relidar.vocabulary import Words, build_vocabulary, classes_of_entries, colour_of, similarity_fields
+from relidar.vocabulary import WordSource, build_vocabulary, classes_of_entries, colour_of, similarity_fields
 
 BASE = (
     ClassPrompts(id=0, name="car", prompts=("car", "van"), rgb=(1, 2, 3)),
@@ -79,25 +79,24 @@ def test_query_fields_are_plain_and_distinct() -> None:
 
 
 def test_nothing_asked_is_the_bundles_vocabulary(bundle: Bundle) -> None:
-    vocabulary = build_vocabulary(Words(bundle))
+    vocabulary = build_vocabulary(WordSource(bundle))
     assert (vocabulary.version, vocabulary.classes, vocabulary.fields) == (1, bundle.manifest.classes, ())
     # The embedding of a class's own word is labelled as that class.
-    label, _, _ = vocabulary.scorer(np.stack([bundle.text.lookup(c.prompts)[0] for c in vocabulary.classes]))
-    assert label.tolist() == [c.id for c in vocabulary.classes]
+    scorer = vocabulary.scorer
+    answer = scorer.words.scores(np.stack([bundle.text.lookup(c.prompts)[0] for c in vocabulary.classes]))
+    assert scorer.labels(answer).tolist() == [c.id for c in vocabulary.classes]
     info = vocabulary.label_info()
     assert info["class_map"][3] == {"class_id": 3, "class_name": "car", "prompts": ["car"], "rgb": [48, 207, 128]}
     assert (info["threshold"], info["unlabelled"], info["version"]) == (-1.0, 255, 1)
 
 
 def test_words_of_the_bank_make_new_classes_and_queries(bundle: Bundle) -> None:
-    vocabulary = build_vocabulary(Words(bundle), 7, ["vehicle: car, bus", "truck"], queries=["car", "trailer"])
+    vocabulary = build_vocabulary(WordSource(bundle), 7, ["vehicle: car, bus", "truck"], queries=["car", "trailer"])
     features = bundle.text.lookup(["bus", "car", "truck"])
-    label, score, _ = vocabulary.scorer(features)
-    assert label.tolist() == [16, 16, 9]
-    np.testing.assert_allclose(score, 1, atol=1e-5)
-    np.testing.assert_allclose(
-        vocabulary.scorer.similarity(features), features @ bundle.text.lookup(["car", "trailer"]).T, atol=1e-6
-    )
+    answer = vocabulary.scorer.words.scores(features)
+    assert vocabulary.scorer.labels(answer).tolist() == [16, 16, 9]
+    np.testing.assert_allclose(answer.score, 1, atol=1e-5)
+    np.testing.assert_allclose(answer.similarity, features @ bundle.text.lookup(["car", "trailer"]).T, atol=1e-6)
     assert vocabulary.ids_of("here", ["vehicle", "unlabelled"]) == {16, UNLABELLED}
     with pytest.raises(ConfigError, match="here: no class 'car'; give some of unlabelled, vehicle, truck"):
         vocabulary.ids_of("here", ["car"])
@@ -106,14 +105,14 @@ def test_words_of_the_bank_make_new_classes_and_queries(bundle: Bundle) -> None:
 @pytest.mark.parametrize(("entries", "queries"), [(["car", "zeppelin"], []), ([], ["zeppelin"])])
 def test_words_that_cannot_be_embedded_are_named(bundle: Bundle, entries: list[str], queries: list[str]) -> None:
     with pytest.raises(TextError, match="'zeppelin'"):
-        build_vocabulary(Words(bundle), 1, entries, queries=queries)
+        build_vocabulary(WordSource(bundle), 1, entries, queries=queries)
 
 
 def test_a_prompt_set_in_a_file_brings_its_ids_and_colours(bundle: Bundle, tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(yaml.safe_dump({"name": "x", "classes": [{"id": 9, "name": "c", "prompts": ["car"], "rgb": [9, 8, 7]}]}))
-    vocabulary = build_vocabulary(Words(bundle), prompts_file=str(path))
+    vocabulary = build_vocabulary(WordSource(bundle), prompts_file=str(path))
     assert vocabulary.classes == (ClassPrompts(id=9, name="c", prompts=("car",), rgb=(9, 8, 7)),)
     assert vocabulary.colours[9].view(np.uint32) == 0x090807
     with pytest.raises(RelidarError, match="no such file"):
-        build_vocabulary(Words(bundle), prompts_file=str(tmp_path / "absent.yaml"))
+        build_vocabulary(WordSource(bundle), prompts_file=str(tmp_path / "absent.yaml"))

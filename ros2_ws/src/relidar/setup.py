@@ -9,7 +9,7 @@ setup(
     version="0.1.0",
     description="Open-vocabulary labels for every LiDAR point",
     license="Apache-2.0",
-    packages=[NAME],
+    packages=[NAME, f"{NAME}.compiled"],
     package_data={NAME: ["py.typed", "*.xml", "*.html"]},
     python_requires=">=3.10",
     # The rest comes from ROS (package.xml) and PyPI (README.md, "Install and run"): onnxruntime, numba, safetensors and rosbags

@@ -155,6 +155,7 @@ def test_diagnostics_name_what_runs_and_timings_are_published(peer: Any, scan: S
     assert "student-pairs.onnx" in values["engine"]
     assert float(values["golden_difference"]) < 1e-4
     assert float(values["processing_ms.p50"]) > 0
+    assert values["over_capacity"] == "0"
 
 
 def test_latency_limits_are_told_by_the_diagnostics(peer: Any, scan: Scan) -> None:

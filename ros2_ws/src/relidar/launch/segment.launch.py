@@ -20,7 +20,10 @@ SHARE = Path(get_package_share_directory("relidar"))
 # relidar imports; a test compares them with the node's.
 PARAMETERS = {
     "bundle": (str, "Folder that `python -m export.trt` wrote."),
-    "backend": (str, "auto (the fastest that works here), tensorrt, tensorrt-rtx, onnxruntime-cuda or onnxruntime-cpu."),
+    "backend": (
+        str,
+        "auto (fastest that works), tensorrt, tensorrt-rtx, onnxruntime-cuda, compiled-cpu, onnxruntime-cpu, compiled-cpu-int8.",
+    ),
     "threads": (int, "Threads of one operator on the CPU, 0 = one a core; several LiDARs share the cores."),
     "autostart": (bool, "false: the node waits unconfigured for lifecycle transitions."),
     "build_only": (bool, "true: load, compile and self-test, then end."),

@@ -1,39 +1,51 @@
 """Which executor runs a bundle here: the one that is named, or the fastest that really works.
 
-That a library imports is no proof that it runs: an executor counts once it has reproduced the bundle's golden features.
+That a library imports is no proof that it runs: an executor counts once it has reproduced the bundle's golden scan.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relidar.bundle import Bundle
-from relidar.errors import BackendError
+from relidar.capacity_fallback import CapacityFallback
+from relidar.compiled.executor import CompiledExecutor
+from relidar.errors import BackendError, BundleError
 from relidar.executor import Executor, self_test
 from relidar.onnx_executor import DenseExecutor, PairsExecutor
 from relidar.rulebook import Rulebook
 from relidar.trt_executor import EngineExecutor
+from relidar.words import VoxelScores, Words
 
 _MAKERS: dict[str, Callable[[Bundle, int], Executor]] = {
     "tensorrt": lambda bundle, threads: EngineExecutor(bundle, "tensorrt"),
     "tensorrt-rtx": lambda bundle, threads: EngineExecutor(bundle, "tensorrt-rtx"),
     "onnxruntime-cuda": lambda bundle, threads: DenseExecutor(bundle, "cuda"),
+    "compiled-cpu": CompiledExecutor,
     "onnxruntime-cpu": PairsExecutor,
 }
 """Fastest first; the order in which "auto" tries them."""
 
-BACKENDS = ("auto", *_MAKERS)
+_ON_DEMAND: dict[str, Callable[[Bundle, int], Executor]] = {
+    "compiled-cpu-int8": lambda bundle, threads: CompiledExecutor(bundle, threads, "int8"),
+}
+"""Those that change some labels, so that "auto" never takes them."""
+
+BACKENDS = ("auto", *_MAKERS, *_ON_DEMAND)
+ANY_SIZE = ("compiled-cpu", "onnxruntime-cpu")
+"""Those on the CPU, which answer a scan over an engine's capacity; fastest first."""
 
 
 @dataclass(frozen=True)
 class ProvedExecutor:
-    """An executor that has reproduced the golden features on this machine."""
+    """An executor that has reproduced the golden scan on this machine."""
 
     executor: Executor
     golden_difference: float
-    """Largest difference to the reference's unit features."""
+    """Largest difference to the reference, of scores, margins and unit features, as far as the executor gives them."""
     rejected: Mapping[str, str] = field(default_factory=dict)
     """The backends that "auto" would have preferred, and why each does not run."""
 
@@ -47,9 +59,9 @@ class ProvedExecutor:
         """Which program runs: the key of the TensorRT engine, or the graph's hash and the version of ONNX Runtime."""
         return str(getattr(self.executor, "identity", ""))
 
-    def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
-        """(V, C_in) -> (V, D) unit rows."""
-        return self.executor(features, rulebook)
+    def scores(self, features: NDArray[np.float32], rulebook: Rulebook, words: Words) -> VoxelScores:
+        """(V, C_in) -> what each voxel scores."""
+        return self.executor.scores(features, rulebook, words)
 
 
 def open_executor(bundle: Bundle, backend: str = "auto", threads: int = 0) -> ProvedExecutor:
@@ -80,7 +92,27 @@ def open_executor(bundle: Bundle, backend: str = "auto", threads: int = 0) -> Pr
 
 def _prove(name: str, bundle: Bundle, threads: int) -> tuple[Executor, float] | BackendError:
     try:
-        executor = _MAKERS[name](bundle, threads)
-        return executor, self_test(executor, bundle)
+        executor = (_MAKERS | _ON_DEMAND)[name](bundle, threads)
+        difference = self_test(executor, bundle)
+        return _of_any_size(executor, bundle, threads), difference
     except BackendError as error:
         return error
+    except BundleError:
+        raise
+    except Exception as error:  # noqa: BLE001  # of a driver, a compiler or a runtime: the next backend may well run
+        return BackendError(f"{name}: {type(error).__name__}: {error}; use another backend and report this one.")
+
+
+def _of_any_size(executor: Executor, bundle: Bundle, threads: int) -> Executor:
+    """The executor; one that has a capacity with a fallback on the CPU, proved here and let go of until a scan needs it."""
+    capacity: tuple[int, ...] | None = getattr(executor, "capacity", None)
+    if capacity is None:
+        return executor
+    failed: dict[str, str] = {}
+    for name in ANY_SIZE:
+        proved = _prove(name, bundle, threads)
+        if not isinstance(proved, BackendError):
+            return CapacityFallback(executor, capacity, partial(_MAKERS[name], bundle, threads))
+        failed[name] = str(proved)
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+    raise BackendError(f"{executor.name}: nothing on the CPU runs here to answer scans over its capacity: {reasons}")

@@ -3,6 +3,7 @@
 manifest.yaml        what the student is, how its input is made, its classes, and the sha256 of every other file
 student.onnx         dense lowering (TensorRT, CUDA)      student-pairs.onnx  CPU lowering
 student-fp16.onnx    optional: dense lowering in half precision (TensorRT)
+student-cpu.safetensors  optional: the program itself (compiled-cpu); student-cpu-int8.safetensors: with a calibration
 text.safetensors     prompt embeddings
 golden.npz           one scan and the reference's answer, which every executor must reproduce
 text_encoder/        optional: the text tower, its tokenizer and its templates, for words that the bank lacks
@@ -26,18 +27,21 @@ from relidar.errors import BundleError, ConfigError, TextError
 from relidar.prompts import ClassPrompts, check_distinct
 from relidar.text_bank import TextBank, load_text_bank
 from relidar.voxels import Preprocessing
+from relidar.words import Words
 
 FORMAT_VERSION: Literal[1] = 1
 MANIFEST = "manifest.yaml"
 DENSE_ONNX = "student.onnx"
 DENSE_FP16_ONNX = "student-fp16.onnx"
 PAIRS_ONNX = "student-pairs.onnx"
+CPU_PROGRAM = "student-cpu.safetensors"
+CPU_INT8_PROGRAM = "student-cpu-int8.safetensors"
 TEXT_BANK = "text.safetensors"
 GOLDEN = "golden.npz"
 ENGINES = "engines"
 REQUIRED = (DENSE_ONNX, PAIRS_ONNX, TEXT_BANK, GOLDEN)
 
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8"]
 DENSE_GRAPHS: dict[Precision, str] = {"fp32": DENSE_ONNX, "fp16": DENSE_FP16_ONNX}
 
 TEXT_ONNX = "text_encoder/encoder.onnx"
@@ -80,6 +84,14 @@ class Capacity(Model):
         return self
 
 
+class CapacityRule(Model):
+    """Where the capacities come from: max is `headroom` times the `percentile` over `scans` scans, opt their median."""
+
+    percentile: float
+    headroom: float
+    scans: Count
+
+
 class Manifest(Model):
     """The contents of manifest.yaml."""
 
@@ -89,6 +101,8 @@ class Manifest(Model):
     preprocessing: Preprocessing
     capacities: tuple[Capacity, ...]
     """One a level, finest first."""
+    capacity_rule: CapacityRule | None = None
+    """None in bundles of older exports."""
     classes: Annotated[tuple[ClassPrompts, ...], Field(min_length=1)]
     unknown_threshold: Annotated[float, Field(ge=-1, le=1)] = -1.0
     """A point whose best cosine is lower stays unlabelled."""
@@ -96,12 +110,14 @@ class Manifest(Model):
     """Largest difference to the golden features that an executor may show."""
     tolerance_fp16: Annotated[float, Field(gt=0)] = 1e-2
     """The same for one in half precision."""
+    tolerance_int8: Annotated[float, Field(gt=0)] = 0.3
+    """The same for one in int8, whose worst voxel says little: the share of labels that it keeps counts."""
     sha256: dict[str, str]
     """Of every file of the bundle, by its path in the bundle."""
 
     def tolerance_of(self, precision: Precision) -> float:
         """Largest difference to the golden features that an executor of this precision may show."""
-        return self.tolerance if precision == "fp32" else self.tolerance_fp16
+        return {"fp32": self.tolerance, "fp16": self.tolerance_fp16, "int8": self.tolerance_int8}[precision]
 
     @model_validator(mode="after")
     def _distinct(self) -> "Manifest":
@@ -133,6 +149,10 @@ class Bundle:
     def has_text_encoder(self) -> bool:
         """Whether `relidar.text_encoder` can embed words that the bank lacks."""
         return TEXT_ONNX in self.manifest.sha256
+
+    def words(self) -> Words:
+        """The manifest's classes as an executor takes them."""
+        return Words.of_classes(self.manifest.classes, self.text)
 
     def dense_graph(self, precision: Precision) -> str:
         """Name of the dense graph of one precision; raises BundleError where the export wrote none."""
@@ -181,7 +201,7 @@ def open_bundle(path: Path) -> Bundle:
         for name, expected in manifest.sha256.items():
             _check_hash(path, name, expected)
         text = load_text_bank(path / TEXT_BANK)
-        text.lookup([prompt for c in manifest.classes for prompt in c.prompts])
+        Words.of_classes(manifest.classes, text)
     except (ConfigError, TextError) as error:
         raise BundleError(str(error)) from error
     if text.embeddings.shape[1] != manifest.student.feature_width:

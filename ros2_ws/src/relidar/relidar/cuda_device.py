@@ -27,19 +27,42 @@ class DeviceBuffer:
 
     def upload(self, array: NDArray[Any], stream: "Stream") -> None:
         """Starts copying a contiguous array, which must live until the stream is waited for, to the device."""
+        self._check_size(array)
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         _check(self._cuda.cudaMemcpyAsync(self.address, array.ctypes.data, array.nbytes, kind, stream.handle), "copy to the GPU")
 
     def download(self, array: NDArray[Any], stream: "Stream") -> None:
         """Starts copying from the device into a contiguous array; it is filled once the stream is waited for."""
+        self._check_size(array)
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         _check(
             self._cuda.cudaMemcpyAsync(array.ctypes.data, self.address, array.nbytes, kind, stream.handle), "copy from the GPU"
         )
 
+    def _check_size(self, array: NDArray[Any]) -> None:
+        if array.nbytes > self.capacity_bytes:
+            raise BackendError(f"{array.nbytes} bytes for {self.capacity_bytes} bytes on the GPU; report this.")
+
     def __del__(self) -> None:
         if hasattr(self, "address"):
             self._cuda.cudaFree(self.address)
+
+
+class Workspace:
+    """Memory on the device that grows to the largest size ever asked for."""
+
+    GROWTH = 1.25
+    """More than is asked for, so that scans of about one size do not make it grow each time."""
+
+    def __init__(self) -> None:
+        self._buffer: DeviceBuffer | None = None
+
+    def of(self, size_bytes: int) -> DeviceBuffer:
+        """A buffer of at least this size, valid until the next call; nothing on the device may be using the last one."""
+        if self._buffer is None or self._buffer.capacity_bytes < size_bytes:
+            self._buffer = None  # freed first, since both might not fit
+            self._buffer = DeviceBuffer(max(1, int(self.GROWTH * size_bytes)))
+        return self._buffer
 
 
 class Stream:

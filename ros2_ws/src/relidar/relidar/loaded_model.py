@@ -6,7 +6,7 @@ from pathlib import Path
 from relidar.backends import ProvedExecutor, open_executor
 from relidar.bundle import MANIFEST, Bundle, open_bundle, sha256_file
 from relidar.segmenter import Segmenter
-from relidar.vocabulary import Words
+from relidar.vocabulary import WordSource
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class LoadedModel:
     bundle: Bundle
     executor: ProvedExecutor
     segmenter: Segmenter
-    words: Words
+    words: WordSource
     manifest_sha256: str
 
     def identity(self) -> dict[str, str]:
@@ -43,4 +43,4 @@ def load_model(path: Path, backend: str, threads: int = 0) -> LoadedModel:
     segmenter = Segmenter.of_bundle(bundle, executor)
     golden = bundle.golden()
     segmenter(golden.xyz_m, golden.intensity)
-    return LoadedModel(bundle, executor, segmenter, Words(bundle), sha256_file(path / MANIFEST))
+    return LoadedModel(bundle, executor, segmenter, WordSource(bundle), sha256_file(path / MANIFEST))

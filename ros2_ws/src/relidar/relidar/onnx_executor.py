@@ -8,9 +8,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from relidar.bundle import PAIRS_ONNX, Bundle, Precision
+from relidar.dense_graph import CLASS_OF_PROMPT, QUERIES, SCORE_OUTPUTS, TEXT, WORD_INPUTS, word_inputs
 from relidar.errors import BackendError
 from relidar.executor import FEATURES, UNIT_FEATURES
 from relidar.rulebook import Rulebook
+from relidar.words import VoxelScores, Words
 
 
 class PairsExecutor:
@@ -39,7 +41,12 @@ class PairsExecutor:
             inputs[f"{table}_source"] = pairs.source
             inputs[f"{table}_target"] = pairs.target
             inputs[f"{table}_count"] = np.diff(pairs.splits)
-        return _run(self._session, inputs, self.name)
+        (answer,) = _run(self._session, [UNIT_FEATURES], inputs, self.name)
+        return answer
+
+    def scores(self, features: NDArray[np.float32], rulebook: Rulebook, words: Words) -> VoxelScores:
+        """(V, C_in) -> what each voxel scores."""
+        return words.scores(self(features, rulebook))
 
 
 class DenseExecutor:
@@ -62,17 +69,49 @@ class DenseExecutor:
         if precision != "fp32":
             self.name += f"-{precision}"
         self.precision = precision
+        self._width = bundle.manifest.student.feature_width
         graph = bundle.dense_graph(precision)
         self.identity = _identity(bundle, graph)
         provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
         # TF32 rounds to 10 bits of mantissa: faster, but no longer the reference's answer.
         self._session = _session(bundle.path / graph, provider, threads, {"use_tf32": "0"} if device == "cuda" else {})
-        self._tables = [i.name for i in self._session.get_inputs() if i.name != FEATURES]
+        names = {i.name for i in self._session.get_inputs()}
+        if not names.issuperset(WORD_INPUTS):
+            raise BackendError(
+                f"{bundle.path / graph}: takes no prompts; it was written before the network scored them itself. "
+                "Export the bundle again from its checkpoint, or use a CPU backend."
+            )
+        self._tables = sorted(names - {FEATURES, *WORD_INPUTS})
 
     def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
         """(V, C_in) -> (V, D) unit rows."""
+        # The graph wants words, though the features do not depend on them.
+        row = np.zeros((1, self._width), np.float32)
+        inputs = {**self._inputs(features, rulebook), TEXT: row, CLASS_OF_PROMPT: np.zeros(1, np.int32), QUERIES: row}
+        (answer,) = _run(self._session, [UNIT_FEATURES], inputs, self.name)
+        return answer
+
+    def scores(self, features: NDArray[np.float32], rulebook: Rulebook, words: Words) -> VoxelScores:
+        """(V, C_in) -> what each voxel scores, computed by the graph: the features stay on the device."""
+        inputs = {**self._inputs(features, rulebook), **word_inputs(words)}
+        return _voxel_scores(_run(self._session, list(SCORE_OUTPUTS), inputs, self.name), words)
+
+    def features_and_scores(
+        self, features: NDArray[np.float32], rulebook: Rulebook, words: Words
+    ) -> tuple[NDArray[np.float32], VoxelScores]:
+        """Both from one run of the network, for whoever compares."""
+        inputs = {**self._inputs(features, rulebook), **word_inputs(words)}
+        unit_features, *scores = _run(self._session, [UNIT_FEATURES, *SCORE_OUTPUTS], inputs, self.name)
+        return unit_features, _voxel_scores(scores, words)
+
+    def _inputs(self, features: NDArray[np.float32], rulebook: Rulebook) -> dict[str, Any]:
         tables = rulebook.tables()
-        return _run(self._session, {FEATURES: features, **{name: tables[name] for name in self._tables}}, self.name)
+        return {FEATURES: features, **{name: tables[name] for name in self._tables}}
+
+
+def _voxel_scores(outputs: list[NDArray[Any]], words: Words) -> VoxelScores:
+    best, score, margin, similarity = outputs
+    return VoxelScores(best, score, margin, similarity[:, : len(words.queries)])
 
 
 def _identity(bundle: Bundle, graph: str) -> str:
@@ -99,17 +138,16 @@ def _session(
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[(provider, provider_options or {})])
     except Exception as error:  # its exceptions share no base but Exception
-        raise BackendError(f"{path}: ONNX Runtime cannot load it ({error}); export the bundle again.") from error
+        raise BackendError(f"{path}: ONNX Runtime cannot load it ({str(error).strip()}); export the bundle again.") from error
     # ONNX Runtime falls back to the CPU in silence where a listed provider cannot run.
     if provider not in session.get_providers():
         raise BackendError(f"onnxruntime: {provider} does not run here, only {', '.join(session.get_providers())}.")
     return session
 
 
-def _run(session: onnxruntime.InferenceSession, inputs: dict[str, Any], name: str) -> NDArray[np.float32]:
+def _run(session: onnxruntime.InferenceSession, outputs: list[str], inputs: dict[str, Any], name: str) -> list[NDArray[Any]]:
     try:
-        (output,) = session.run([UNIT_FEATURES], inputs)
+        answers: list[NDArray[Any]] = session.run(outputs, inputs)
     except Exception as error:  # as above
         raise BackendError(f"{name}: the scan failed ({error}); use another backend and report this one.") from error
-    answer: NDArray[np.float32] = output
-    return answer
+    return answers

@@ -36,6 +36,8 @@ class Figures:
         """Points by label."""
         self.malformed: Counter[str] = Counter()
         self.without_truth = 0
+        self.over_capacity = 0
+        """Scans too large for the engine, which the CPU answered."""
         names = self.evaluated or ()
         self.confusion = Confusion(names)
         self.rings = RangeRings(names)
@@ -52,6 +54,7 @@ class Figures:
         for stage, milliseconds in answer.timings_ms.items():
             self.stages_ms.setdefault(stage, []).append(milliseconds)
         self.points += len(answer.label)
+        self.over_capacity += answer.over_capacity
         self.labels += np.bincount(answer.label, minlength=len(self.labels))
 
     def compare(
@@ -87,6 +90,7 @@ class Figures:
         self.labels += other.labels
         self.malformed += other.malformed
         self.without_truth += other.without_truth
+        self.over_capacity += other.over_capacity
         for mine, theirs in zip(self._confusions(), other._confusions(), strict=True):
             mine.counts += theirs.counts
         self.score.add(other.score)
@@ -101,6 +105,7 @@ class Figures:
         return {
             "scans": self.scans,
             "malformed": dict(self.malformed),
+            "over_capacity": self.over_capacity,
             "points": self.points,
             "unlabelled_points": int(self.labels[UNLABELLED]),
             "label_points": labels,
@@ -126,6 +131,7 @@ class Figures:
             "labels": self.labels.tolist(),
             "malformed": dict(self.malformed),
             "without_truth": self.without_truth,
+            "over_capacity": self.over_capacity,
             "confusions": [confusion.counts.tolist() for confusion in self._confusions()],
             "reliability": [[r.points.tolist(), r.right.tolist()] for r in (self.score, self.margin)],
             "sums": self.sums.tolist(),
@@ -138,6 +144,7 @@ class Figures:
         figures = cls(raw["evaluated"], list(raw["robustness"]))
         figures.arrival_ns, figures.latency_ms, figures.stages_ms = raw["arrival_ns"], raw["latency_ms"], raw["stages_ms"]
         figures.points, figures.without_truth = raw["points"], raw["without_truth"]
+        figures.over_capacity = raw["over_capacity"]
         figures.labels += np.array(raw["labels"], np.int64)
         figures.malformed = Counter(raw["malformed"])
         for confusion, counts in zip(figures._confusions(), raw["confusions"], strict=True):

@@ -9,7 +9,7 @@ from relidar.bundle import MANIFEST, sha256_file
 from relidar.truth import TruthSource
 
 RESULT = "result.json"
-RESULT_FORMAT = 2
+RESULT_FORMAT = 3
 """Goes up when results of before cannot be read any more."""
 
 

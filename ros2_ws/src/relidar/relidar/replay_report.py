@@ -90,6 +90,11 @@ def _warnings(results: Mapping[Path, dict[str, Any]], figures: Mapping[tuple[Pat
         if counted.malformed:
             causes = ", ".join(f"{cause} {count}" for cause, count in counted.malformed.items())
             texts.append(f"{where}: {counted.malformed.total()} malformed clouds left out ({causes}).")
+        if counted.over_capacity:
+            texts.append(
+                f"{where}: {counted.over_capacity} of {counted.scans} scans have more voxels than the engine takes and were "
+                "answered on the CPU; export the bundle with scans as dense as these (--scans) and build its engine again."
+            )
         if counted.without_truth:
             texts.append(f"{where}: {counted.without_truth} of {counted.scans} scans have no truth and are not scored.")
     most = max(result["side_by_side"] for result in results.values())

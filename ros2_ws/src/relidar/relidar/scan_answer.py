@@ -33,6 +33,8 @@ class Answer:
     clouds: dict[str, OutputCloud]
     timings_ms: dict[str, float]
     """decode, voxelise, rulebook, infer, scores, encode."""
+    over_capacity: bool = False
+    """Whether the scan was too large for the engine, so that the CPU answered."""
 
 
 def settings_of(model: LoadedModel, parameters: NodeParameters, version: int) -> Settings:
@@ -63,4 +65,5 @@ def answer_scan(segmenter: Segmenter, settings: Settings, layout: CloudLayout, d
     if FILTERED in wanted:
         clouds[FILTERED] = filtered_cloud(cloud, segmentation.label, settings.removed)
     encode_ms = 1e3 * (time.perf_counter() - start)
-    return Answer(layout.points, clouds, {**segmentation.timings_ms, "encode": encode_ms})
+    timings_ms = {**segmentation.timings_ms, "encode": encode_ms}
+    return Answer(layout.points, clouds, timings_ms, segmentation.over_capacity)

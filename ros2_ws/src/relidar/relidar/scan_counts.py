@@ -50,8 +50,8 @@ class ScanCounts:
         """A well-formed scan could not be answered."""
         self._finish("failed", cause)
 
-    def answer(self, points: int, processing_ms: float, latency_ms: float) -> None:
-        """A scan was answered: time since work on it began, and since its stamp.
+    def answer(self, points: int, processing_ms: float, latency_ms: float, over_capacity: bool = False) -> None:
+        """A scan was answered: time since work on it began, and since its stamp; on the CPU if it was over the engine's capacity.
 
         A latency that no clock in order can give (see `is_usable_ms`: simulated time jumped, the stamp is of another clock) is
         counted as `latency_unusable` and kept out of all percentiles; the limits then see the processing time.
@@ -60,6 +60,7 @@ class ScanCounts:
             self._counted["answered"] += 1
             self._counted["pending"] -= 1
             self._counted["empty"] += points == 0
+            self._counted["over_capacity"] += over_capacity
             if points:
                 usable = is_usable_ms(latency_ms)
                 self._processing_ms.append(processing_ms)
@@ -70,9 +71,9 @@ class ScanCounts:
                     self._counted["latency_unusable"] += 1
 
     def snapshot(self) -> dict[str, int | float | None]:
-        """All counters and percentiles by name; `empty` is part of `answered`, `malformed.CAUSE` of `malformed`."""
+        """All counters and percentiles by name; `empty` and `over_capacity` are of `answered`, `malformed.X` of `malformed`."""
         with self._lock:
-            names = ("received", *FINISHED, "pending", "empty", "latency_unusable")
+            names = ("received", *FINISHED, "pending", "empty", "over_capacity", "latency_unusable")
             values: dict[str, int | float | None] = {name: self._counted[name] for name in names}
             values |= dict(sorted(self._causes.items()))
             for name, window in (("processing_ms", self._processing_ms), ("latency_ms", self._latency_ms)):

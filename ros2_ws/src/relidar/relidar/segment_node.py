@@ -197,7 +197,7 @@ class SegmentNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
         latency_ms = (self.get_clock().now().nanoseconds - (10**9 * stamp.sec + stamp.nanosec)) / 1e6
         timings_ms = {f"{stage}_ms": value for stage, value in answer.timings_ms.items()}
         publishers.publish_timings({**timings_ms, "total_ms": total_ms, "pipeline_latency_ms": latency_ms})
-        self._counts.answer(answer.points, total_ms, latency_ms)
+        self._counts.answer(answer.points, total_ms, latency_ms, answer.over_capacity)
 
     def _health(self) -> Health:
         configured, parameters = self._configured, self.parameters.current

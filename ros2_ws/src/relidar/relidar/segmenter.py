@@ -14,6 +14,7 @@ from relidar.prompts import UNLABELLED, ClassPrompts
 from relidar.rulebook import build_rulebook
 from relidar.text_bank import TextBank
 from relidar.voxels import Preprocessing, voxelise
+from relidar.words import VoxelScores, Words
 
 
 @dataclass(frozen=True)
@@ -27,44 +28,27 @@ class Segmentation:
     margin: NDArray[np.float32]
     """(N,) score minus the second-best class's score; 0 where there was no voxel."""
     timings_ms: dict[str, float]
-    """Milliseconds by stage: voxelise, rulebook, infer, scores."""
+    """Milliseconds by stage: voxelise, rulebook, infer (network and scores of voxels), scores (labels, for every point)."""
     similarity: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     """(N, Q) cosine with each query of the scorer; 0 where there was no voxel."""
+    over_capacity: bool = False
+    """Whether the scan was too large for the engine, so that the CPU answered."""
 
 
 class ClassScorer:
-    """Unit features to labels: a class scores as its best prompt does. Immutable."""
+    """What a scan is scored against, and the labels that follow from the scores. Immutable."""
 
     def __init__(
         self, classes: Sequence[ClassPrompts], text: TextBank, unknown_threshold: float, queries: Sequence[str] = ()
     ) -> None:
-        """Takes the embeddings of prompts and of Q further queries from `text`; raises TextError for one that it lacks."""
-        self._text = np.ascontiguousarray(text.lookup([prompt for c in classes for prompt in c.prompts]).T)
-        self._first = np.cumsum([0] + [len(c.prompts) for c in classes[:-1]])
+        """Takes the embeddings of prompts and of Q further queries from `text`; raises TextError for what it lacks."""
+        self.words = Words.of_classes(classes, text, queries)
         self._ids = np.array([c.id for c in classes], np.uint8)
         self._threshold = unknown_threshold
-        self._queries = np.ascontiguousarray(text.lookup(queries).T)
 
-    def __call__(self, features: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-        """(V, D) unit rows -> label (V,), score (V,), margin (V,)."""
-        by_class = np.maximum.reduceat(features @ self._text, self._first, axis=1)  # (V, classes)
-        best = by_class.argmax(axis=1)
-        rows = np.arange(len(best))
-        score = by_class[rows, best]
-        by_class[rows, best] = -np.inf
-        # With a single class there is no second best, and its cosine cannot be lower than -1.
-        margin = score - np.maximum(by_class.max(axis=1), -1.0)
-        label = np.where(score >= self._threshold, self._ids[best], UNLABELLED).astype(np.uint8)
-        return label, score, margin
-
-    @property
-    def queries(self) -> int:
-        """Number of queries Q."""
-        return self._queries.shape[1]
-
-    def similarity(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(V, D) unit rows -> (V, Q) cosines with the queries."""
-        return features @ self._queries
+    def labels(self, scores: VoxelScores) -> NDArray[np.uint8]:
+        """(V,) id of each voxel's best class, 255 where that scores below the threshold."""
+        return np.where(scores.score >= self._threshold, self._ids[scores.best], np.uint8(UNLABELLED))
 
 
 class Segmenter:
@@ -107,17 +91,19 @@ class Segmenter:
         label = np.full(len(voxels.coordinates) + 1, UNLABELLED, np.uint8)
         score = np.zeros(len(label), np.float32)
         margin = np.zeros(len(label), np.float32)
-        similarity = np.zeros((len(label), scorer.queries), np.float32)
+        similarity = np.zeros((len(label), len(scorer.words.queries)), np.float32)
+        over_capacity = False
         if len(voxels.coordinates):
             rulebook = build_rulebook(voxels.coordinates, self._levels)
             clock.append(time.perf_counter())
-            features = self.executor(voxels.features, rulebook)
+            answer = self.executor.scores(voxels.features, rulebook, scorer.words)
             clock.append(time.perf_counter())
-            label[:-1], score[:-1], margin[:-1] = scorer(features)
-            if scorer.queries:
-                similarity[:-1] = scorer.similarity(features)
-            clock.append(time.perf_counter())
-        stages = ("voxelise", "rulebook", "infer", "scores")
-        timings = {stage: 1e3 * (end - start) for stage, start, end in zip(stages, clock, clock[1:], strict=False)}
+            label[:-1], score[:-1], margin[:-1] = scorer.labels(answer), answer.score, answer.margin
+            similarity[:-1] = answer.similarity
+            over_capacity = answer.over_capacity
         index = voxels.voxel_of_point
-        return Segmentation(label[index], score[index], margin[index], timings, similarity[index])
+        label, score, margin, similarity = label[index], score[index], margin[index], similarity[index]
+        clock.append(time.perf_counter())
+        stages = ("voxelise", "rulebook", "infer", "scores") if len(voxels.coordinates) else ("voxelise",)
+        timings = {stage: 1e3 * (end - start) for stage, start, end in zip(stages, clock, clock[1:], strict=False)}
+        return Segmentation(label, score, margin, timings, similarity, over_capacity)

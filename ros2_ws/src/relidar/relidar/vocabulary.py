@@ -22,14 +22,13 @@ from relidar.prompts import UNLABELLED, ClassPrompts, load_prompt_set
 from relidar.segmenter import ClassScorer
 from relidar.text_bank import TextBank
 from relidar.text_encoder import TextEncoder, embeddings_of
+from relidar.words import MOST_QUERIES
 
 UNLABELLED_NAME = "unlabelled"
-MOST_QUERIES = 32
-"""Each query adds four bytes to every point."""
 
 
 @dataclass
-class Words:
+class WordSource:
     """Embeddings of words: from the bundle's bank, else by its text encoder, opened for the first word that needs it."""
 
     bundle: Bundle
@@ -74,7 +73,7 @@ class Vocabulary:
 
 
 def build_vocabulary(
-    words: Words, version: int = 1, entries: Sequence[str] = (), prompts_file: str = "", queries: Sequence[str] = ()
+    words: WordSource, version: int = 1, entries: Sequence[str] = (), prompts_file: str = "", queries: Sequence[str] = ()
 ) -> Vocabulary:
     """The vocabulary that a user asks for.
 
@@ -91,6 +90,7 @@ def build_vocabulary(
         ConfigError: entries, file or queries that make no sense. TextError: words that cannot be embedded, by name.
     """
     manifest = words.bundle.manifest
+    fields = similarity_fields(queries)
     if entries:
         classes = classes_of_entries(entries, manifest.classes)
     elif prompts_file:
@@ -100,7 +100,7 @@ def build_vocabulary(
     bank = words.bank_of([*(prompt for c in classes for prompt in c.prompts), *queries])
     scorer = ClassScorer(classes, bank, manifest.unknown_threshold, queries)
     threshold = manifest.unknown_threshold
-    return Vocabulary(version, classes, tuple(queries), scorer, threshold, colours_of(classes), similarity_fields(queries))
+    return Vocabulary(version, classes, tuple(queries), scorer, threshold, colours_of(classes), fields)
 
 
 def classes_of_entries(entries: Sequence[str], base: Sequence[ClassPrompts]) -> tuple[ClassPrompts, ...]:

@@ -1,0 +1,173 @@
+"""A program on the CPU: tiles of vector code over the occupied pairs of the rulebook, many steps while a block is in the cache.
+
+Threads: a scan is run by the caller and by threads of its own, which end with the scan; numba's number of threads is neither used
+nor changed. Several callers of one program wait for each other; programs of their own run side by side, best with threads=1.
+"""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relidar.bundle import Precision
+from relidar.compiled.places import offsets_of, output_level, padded
+from relidar.compiled.plan import Plan
+from relidar.compiled.run import run
+from relidar.compiled.steps import COUNTERS, FAULTS
+from relidar.compiled.weights import ALIGNMENT
+from relidar.compiled.words import FoldedWords, empty_scores, fold
+from relidar.errors import BackendError
+from relidar.executor import FEATURES
+from relidar.program import Program
+from relidar.rulebook import Rulebook
+from relidar.words import VoxelScores, Words
+
+MOST_BLOCK_ROWS = 512
+"""Of 96 channels 192 KB. Fewer would leave the fine levels, where a tenth of the slots is occupied, with few rows a tile."""
+BLOCKS_A_THREAD = 6
+"""Small levels are cut finer than MOST_BLOCK_ROWS, so that every thread has work up to the end of a step."""
+SCORED_ROWS = 60
+"""Of a block: with 1,000 prompts 240 KB, which the second-level cache holds."""
+GROWTH = 1.25
+"""Memory that does not suffice grows by more than the scan needs, since the next may need a little more."""
+
+
+class CompiledProgram:
+    """Runs a program. Memory grows to what the largest scan needed and is kept; answers are arrays of the caller's own."""
+
+    def __init__(self, program: Program, threads: int = 0, precision: Precision = "fp32") -> None:
+        """Packs the weights.
+
+        Args:
+            program: the student's steps.
+            threads: that run one scan; 0 = one a core that this process may use.
+            precision: "fp32" or "int8".
+
+        Raises:
+            BackendError: the network is of a form that this executor cannot run, or for int8 not calibrated.
+        """
+        self.name = "compiled-cpu" if precision == "fp32" else f"compiled-cpu-{precision}"
+        self.precision = precision
+        self._plan = Plan(program, precision == "int8")
+        self._threads = threads or len(os.sched_getaffinity(0))
+        self._memory = np.empty(0, np.uint8)
+        self._every_row = np.empty(0, np.int32)
+        self._lock = threading.Lock()
+        self._folded: FoldedWords | None = None
+
+    def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
+        """(V, C_in) -> (V, D) unit rows. Raises BackendError for features and tables that do not fit the network."""
+        self._check(features, rulebook)
+        answer = np.empty((len(features), self._plan.answer_columns), np.float32)
+        with self._lock:
+            self._run(*self._steps(features, rulebook, answer.ctypes.data, 0))
+        width = self._plan.answer.weight.shape[2]
+        return answer if width == self._plan.answer_columns else np.ascontiguousarray(answer[:, :width])
+
+    def scores(self, features: NDArray[np.float32], rulebook: Rulebook, words: Words) -> VoxelScores:
+        """The answer for V voxels, without their features. Raises BackendError as above, and for words of another width."""
+        self._check(features, rulebook)
+        head = self._plan.answer
+        if words.text.shape[1] != head.weight.shape[2]:
+            raise BackendError(
+                f"{self.name}: words {words.text.shape[1]} wide, features {head.weight.shape[2]}; use the text encoder that the "
+                "student was trained for."
+            )
+        answer = empty_scores(words, len(features))
+        with self._lock:
+            folded = self._folded
+            if folded is None or folded.words is not words:
+                folded = self._folded = fold(words, head, self._plan.places[head.input])
+            steps, scratch = self._steps(features, rulebook, 0, 4 * SCORED_ROWS * len(folded.bias))
+            last = folded.step(len(features), SCORED_ROWS, answer)
+            for name in ("x", "x_stride"):
+                last[name] = steps[-1:][name]
+            self._run(np.concatenate([steps[:-1], last]), scratch)
+        return answer
+
+    def _check(self, features: NDArray[np.float32], rulebook: Rulebook) -> None:
+        plan = self._plan
+        if rulebook.levels != plan.levels:
+            raise BackendError(f"{self.name}: a rulebook of {rulebook.levels} levels, the network has {plan.levels}.")
+        voxels, tables = rulebook.voxels, rulebook.tables()
+        shapes = {table: (voxels[output_level(table)], offsets_of(table)) for table in plan.tables}
+        wrong = [
+            f"{name} {table.shape} {table.dtype}"
+            for name, table in tables.items()
+            if name in shapes and not (table.shape == shapes[name] and table.dtype == np.int32 and table.flags.c_contiguous)
+        ]
+        if features.shape != (voxels[0], plan.in_channels) or not len(features):
+            wrong.append(f"features {features.shape}, expected ({voxels[0]}, {plan.in_channels}) and a voxel at least")
+        if wrong:
+            raise BackendError(f"{self.name}: the scan does not fit the network: {'; '.join(wrong)}.")
+
+    def _steps(
+        self, features: NDArray[np.float32], rulebook: Rulebook, answer: int, scratch_size: int
+    ) -> tuple[NDArray[np.void], list[int]]:
+        """The steps of a scan whose features lie in their place, and the address of each thread's scratch memory."""
+        plan, voxels, tables = self._plan, rulebook.voxels, rulebook.tables()
+        block_rows = [_block_rows(rows, self._threads) for rows in voxels]
+        blocks = [(each, -(-rows // each)) for rows, each in zip(voxels, block_rows, strict=True)]
+        sizes: dict[str | int, int] = {index: slot.stride * voxels[slot.level] for index, slot in enumerate(plan.slots)}
+        most_scratch = padded(max(scratch_size, plan.scratch_size([rows for rows, _ in blocks])), ALIGNMENT)
+        sizes["scratch"] = self._threads * most_scratch
+        for table in plan.tables:
+            sizes[f"{table} source"] = sizes[f"{table} target"] = 4 * tables[table].size
+            sizes[f"{table} splits"] = 8 * blocks[output_level(table)][1] * (offsets_of(table) + 1)
+        addresses = self._allocate(sizes)
+        pairs: dict[str, Mapping[str, int]] = {}
+        for table in plan.tables:
+            parts = {part: addresses[f"{table} {part}"] for part in ("source", "target", "splits")}
+            pairs[table] = {"table": tables[table].ctypes.data} | parts
+        steps = plan.steps(voxels, blocks, [addresses[index] for index in range(len(plan.slots))], answer, pairs)
+        place = plan.places[FEATURES]
+        columns = plan.slots[place.slot].columns
+        start = addresses[place.slot] - self._memory.ctypes.data
+        rows = self._memory[start : start + 4 * columns * len(features)].view(np.float32).reshape(len(features), columns)
+        rows[:, : place.depth] = 0
+        rows[:, : plan.in_channels] = features
+        if len(self._every_row) < len(features) + ALIGNMENT:  # as above
+            self._every_row = np.arange(int(GROWTH * len(features)) + ALIGNMENT, dtype=np.int32)
+        return steps, [addresses["scratch"] + thread * most_scratch for thread in range(self._threads)]
+
+    def _allocate(self, sizes: Mapping[str | int, int]) -> dict[str | int, int]:
+        """An address for each, each at the start of a line of the cache."""
+        starts, total = {}, ALIGNMENT
+        for name, size in sizes.items():
+            starts[name] = total
+            total += padded(size, ALIGNMENT)
+        total += ALIGNMENT  # tiles look up to six pairs ahead
+        if len(self._memory) < total:
+            self._memory = np.empty(0, np.uint8)  # freed before the next is taken
+            self._memory = np.empty(int(GROWTH * total), np.uint8)
+        base = self._memory.ctypes.data // ALIGNMENT * ALIGNMENT
+        return {name: base + start for name, start in starts.items()}
+
+    def _run(self, steps: NDArray[np.void], scratch: Sequence[int]) -> None:
+        shared = np.zeros(COUNTERS + len(steps), np.int64)
+        go = threading.Event()
+        others: list[threading.Thread] = []
+
+        def share(thread: int) -> None:
+            go.wait()
+            run(steps, shared.ctypes.data, len(others) + 1, self._every_row.ctypes.data, scratch[thread])
+
+        for thread in range(1, self._threads):
+            other = threading.Thread(target=share, args=(thread,), name=f"{self.name}-{thread}", daemon=True)
+            try:
+                other.start()
+            except RuntimeError:  # the system gives no more threads: those that there are do the work
+                break
+            others.append(other)
+        go.set()
+        share(0)
+        for other in others:
+            other.join()
+        if shared[FAULTS]:
+            raise BackendError(f"{self.name}: {shared[FAULTS]} entries of the rulebook name rows that do not exist.")
+
+
+def _block_rows(rows: int, threads: int) -> int:
+    return min(MOST_BLOCK_ROWS, -(-rows // (threads * BLOCKS_A_THREAD)))

@@ -1,0 +1,76 @@
+"""Runs a compiled program over one scan: every thread of a scan calls `run`, and takes blocks of output rows step by step.
+
+Output-stationary: one thread owns a block of output rows and adds all kernel offsets and channels to it while it stays in the
+cache. No two threads write one row, and each row's sum has the same order whatever the number of threads or the size of a block,
+so the answer is the same to the bit for any number of threads. Between steps the threads meet; within a step they take blocks by
+counting a shared counter up, so that a thread that the system has put aside holds up its own block only.
+
+The functions work on addresses: `relidar.compiled.plan` fills in the steps, and all checks of shapes and rows are made there, but
+for the rows that tables name, which `_pairs_of_block` compares with the rows there are.
+"""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba import carray
+
+from relidar.compiled.layer import layer_of_block
+from relidar.compiled.memory import atomic_add, i32_at, i64_at, meet
+from relidar.compiled.scores import scores_of_block
+from relidar.compiled.steps import COUNTERS, FAULTS, MEETINGS, PAIRS, SCORES
+
+
+@numba.njit(nogil=True)
+def _pairs_of_block(step, block, shared):  # type: ignore[no-untyped-def]
+    start = block * step.block_rows
+    end = min(step.rows, start + step.block_rows)
+    offsets = step.offsets
+    table = carray(i32_at(step.table), (step.rows, offsets))
+    # A block has room for all its slots, so no block needs to know how many others have.
+    source = carray(i32_at(step.source), step.rows * offsets)
+    target = carray(i32_at(step.target), step.rows * offsets)
+    splits = carray(i64_at(step.splits), (step.blocks, offsets + 1))
+    position = start * offsets
+    for offset in range(offsets):
+        splits[block, offset] = position
+        for row in range(start, end):
+            neighbour = table[row, offset]
+            if neighbour >= step.table_rows:
+                atomic_add(shared + 8 * FAULTS, 1)
+            elif neighbour >= 0:
+                source[position] = neighbour
+                target[position] = row
+                position += 1
+    splits[block, offsets] = position
+
+
+def _compiled_as(sources: int) -> Any:
+    @numba.njit(nogil=True, cache=True)
+    def run(steps, shared, threads, every_row, scratch):  # type: ignore[no-untyped-def]
+        for index in range(len(steps)):
+            step = steps[index]
+            block = atomic_add(shared + 8 * (COUNTERS + index), 1)
+            while block < step.blocks:
+                if step.kind == PAIRS:
+                    _pairs_of_block(step, block, shared)
+                elif step.kind == SCORES:
+                    scores_of_block(step, block, every_row, scratch)
+                else:
+                    layer_of_block(step, block, every_row, scratch)
+                block = atomic_add(shared + 8 * (COUNTERS + index), 1)
+            meet(shared + 8 * MEETINGS, threads * (index + 1))
+        return sources
+
+    return run
+
+
+# numba looks at the source file of `run` alone when it decides whether what it has on disk is still right.
+run = _compiled_as(zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))))
+"""run(steps, shared, threads, every_row, scratch) does one thread's share of all steps; it returns when all have done theirs.
+
+steps: of type STEP. shared: address of int64 (COUNTERS + steps,), zero at the start, the same for all threads of a scan.
+threads: how many of them call this. every_row: address of int32 0, 1, 2, ... as many as any step has rows.
+scratch: address of this thread's own memory, as much as the steps ask for.
+"""

@@ -24,8 +24,10 @@ check: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# Side by side with spconv and others in one run -> results/bench.json; RELIDAR_DATA adds real scans, a bundle the labels of int8.
 bench: setup
-	$(PY) -m pytest tests/benchmarks -m bench -s
+	$(PY) -m pip install --quiet --editable ".[$(EXTRAS),bench]"
+	RELIDAR_BUNDLE="$(or $(RELIDAR_BUNDLE),$(wildcard runs/demo/bundle))" $(PY) -m pytest tests/benchmarks -m bench -s
 
 # The real node under clouds of every kind, changes of words and bundles, and publishers that come and go.
 soak: setup

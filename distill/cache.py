@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from distill.config import TrainConfig
-from distill.nuscenes_frames import Keyframe, read_keyframes
-from distill.teacher_cache import TeacherCache, view_keyframe
+from distill.datasets import read_keyframes
+from distill.keyframe import Keyframe
+from distill.teacher_cache import TeacherCache, TeacherView, view_keyframe
 from distill.teachers import make_teacher
 from distill.worker_errors import plain_worker_errors
 from relidar import command_line, config_file
@@ -38,13 +39,18 @@ class _Views(Dataset[int]):
         frame = self._frames[index]
         if self._cache.has(frame):
             return 0
-        self._cache.write(frame, view_keyframe(frame, self._teacher, self._config.superpixels, self._config.occlusion))
+        self._cache.write(frame, self._view(frame))
         return 1
+
+    def _view(self, frame: Keyframe) -> TeacherView:
+        config = self._config
+        return view_keyframe(frame, self._teacher, config.superpixels, config.occlusion, config.pairing)
 
 
 def open_cache(config: TrainConfig, teacher_fingerprint: str) -> TeacherCache:
     """The cache of a training configuration."""
-    return TeacherCache(Path(config.cache), teacher_fingerprint, config.superpixels, config.data, config.occlusion)
+    folder = Path(config.cache)
+    return TeacherCache(folder, teacher_fingerprint, config.superpixels, config.data, config.occlusion, config.pairing)
 
 
 def fill_cache(config: TrainConfig, workers: int, rank: int = 0, world_size: int = 1) -> int:

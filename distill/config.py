@@ -4,11 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from distill.images import SuperpixelConfig
-from distill.nuscenes_frames import NuScenesConfig
+from distill.augmentation import AugmentConfig
+from distill.datasets import DataConfig
+from distill.images import SuperpixelConfig, SuperpixelsConfig
 from distill.occlusion import OcclusionConfig
 from distill.student import StudentConfig
-from distill.teachers import TeacherConfig
+from distill.teacher_cache import Pairing
+from distill.teachers import StreetTeacherConfig, TeacherConfig
 from relidar.config_file import Model
 from relidar.voxels import Preprocessing
 
@@ -21,8 +23,8 @@ NonNegative = Annotated[float, Field(ge=0)]
 class TextConfig(Model):
     """The words and their encoder."""
 
-    encoder: str = "sentence"
-    """sentence, or open_clip:MODEL:PRETRAINED; must share the teacher's space."""
+    encoder: str | None = None
+    """sentence, or open_clip:MODEL:PRETRAINED; by default that of the teacher, whose space it must share."""
     prompts: str = "configs/prompts/nuscenes16.yaml"
     """Classes for evaluation and export; training does not see them."""
 
@@ -41,13 +43,32 @@ class ContrastiveLoss(Model):
     tau: Positive = 0.07
 
 
+class ContrastiveTolerantLoss(Model):
+    """InfoNCE without the most similar negatives, anchors reweighted; the defaults are ST-SLidR's."""
+
+    kind: Literal["contrastive_tolerant"] = "contrastive_tolerant"
+    tau: Positive = 0.07
+    drop_share: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """Share of each row's negatives that is dropped, the most similar ones."""
+    vote_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.5
+    """Rows of less cosine to each other in the teacher's eyes cast no vote for each other."""
+
+
 class SimilarityLoss(Model):
     """1 - cosine."""
 
     kind: Literal["similarity"] = "similarity"
 
 
-LossConfig = Annotated[RelationalLoss | ContrastiveLoss | SimilarityLoss, Field(discriminator="kind")]
+class ScalrLoss(Model):
+    """Mean distance, not squared."""
+
+    kind: Literal["scalr"] = "scalr"
+
+
+LossConfig = Annotated[
+    RelationalLoss | ContrastiveLoss | ContrastiveTolerantLoss | SimilarityLoss | ScalrLoss, Field(discriminator="kind")
+]
 
 
 class OptimConfig(Model):
@@ -68,7 +89,7 @@ class ScheduleConfig(Model):
     batch_scans: Count = 2
     """B, scans a step and process."""
     rows: Count = 4096
-    """N, superpixels that enter the loss at most, drawn at random from the batch's."""
+    """N, rows that enter the loss of a process's batch at most, drawn at random from its superpixels or pairs."""
     even_rows: bool = False
     """Draw superpixels evenly over what the teacher tells apart, rather than evenly over the scan: one is drawn the more rarely
     the more of its keyframe is like it in the teacher's eyes. Needs no label, and keeps road from drowning cones."""
@@ -79,37 +100,27 @@ class ScheduleConfig(Model):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
 
 
-class AugmentConfig(Model):
-    """Random changes of each training scan; the pairs with the image stay as they are."""
-
-    rotate: bool = True
-    """About the vertical axis, by any angle."""
-    flip: bool = True
-    """Left-right and front-back."""
-    scale: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Sizes vary by up to this share."""
-    drop_points: Fraction = 0.0
-    """Up to this share of the points is dropped at random."""
-    shift_height_m: NonNegative = 0.0
-    """The sensor's height varies by up to this."""
-
-
 class TrainConfig(Model):
     """Everything about a run."""
 
     seed: int = 0
     run: str
     """Folder for checkpoints, logs, the resolved configuration and student.pt."""
-    data: NuScenesConfig
+    data: DataConfig
     cache: str
     """Folder for the teacher's pooled features."""
-    superpixels: SuperpixelConfig = SuperpixelConfig()
+    superpixels: SuperpixelsConfig = SuperpixelConfig()
     occlusion: OcclusionConfig | None = None
     """None: every point that projects onto an image is paired with it (SLidR's protocol)."""
-    teacher: TeacherConfig = TeacherConfig()
+    pairing: Pairing = "superpixels"
+    """What a row of the loss is: a superpixel and the mean of its points (SLidR), or a pixel and a point in it (PPKT). The cache
+    of pixels keeps a feature for every cell of the teacher's output that a point falls into, many times as many."""
+    teacher: TeacherConfig = StreetTeacherConfig()
     text: TextConfig = TextConfig()
     preprocessing: Preprocessing = Preprocessing()
     student: StudentConfig = StudentConfig()
+    convolution: Literal["pairs", "torchsparse"] = "pairs"
+    """What works out the sparse convolutions while training; the weights fit either."""
     loss: LossConfig = RelationalLoss()
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()

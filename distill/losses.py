@@ -20,6 +20,31 @@ def contrastive(k: Tensor, q: Tensor, tau: float) -> Tensor:
     return nn.functional.cross_entropy(k @ q.T / tau, torch.arange(len(k), device=k.device))
 
 
+def contrastive_tolerant(k: Tensor, q: Tensor, tau: float, drop_share: float, vote_cosine: float) -> Tensor:
+    """InfoNCE that tolerates alike negatives: sum_i w_i l_i / sum_i w_i (ST-SLidR, Mahmoud et al., CVPR 2023).
+
+    l_i = -log(exp(k_i . q_i / tau) / (exp(k_i . q_i / tau) + sum_j exp(k_i . q_j / tau))) over the j != i that are left when the
+    share `drop_share` of the N - 1 negatives that are most similar to i, by q_i . q_j, is dropped.
+    w_i = 1 - v_i: a row that many are like weighs less. Its votes v_i, the sum of the q_i . q_j that reach `vote_cosine`, j != i,
+    are scaled to 0..1 over the rows; all rows weigh 1 where all have the same. Only Q decides what is dropped and what weighs.
+    The published code sets the logit of a dropped negative to 0, which keeps exp(0) of it in the sum; here it leaves the sum.
+    """
+    with torch.no_grad():
+        alike = (q @ q.T).fill_diagonal_(-torch.inf)
+        votes = alike.where(alike >= vote_cosine, 0.0).sum(dim=1)
+        votes -= votes.amin()
+        weight = 1.0 - votes / votes.amax().clamp(min=torch.finfo(votes.dtype).tiny)
+        dropped = alike.topk(int(drop_share * (len(q) - 1)), dim=1).indices
+    logits = (k @ q.T / tau).scatter(1, dropped, -torch.inf)
+    each = nn.functional.cross_entropy(logits, torch.arange(len(k), device=k.device), reduction="none")
+    return (weight * each).sum() / weight.sum()
+
+
+def scalr(k: Tensor, q: Tensor) -> Tensor:
+    """mean_i ||k_i - q_i||, the distance itself and not its square (ScaLR, Puy et al., CVPR 2024)."""
+    return torch.linalg.vector_norm(k - q, dim=1).mean()
+
+
 def cross_relation(k: Tensor, q: Tensor) -> Tensor:
     """With C = |K Q^T - Q Q^T|: mean(diagonal of C) + mean(off-diagonal of C).
 

@@ -6,7 +6,6 @@ lidar -> ego at the LiDAR's time -> global -> ego at the camera's time -> camera
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,55 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 from nuscenes import NuScenes
 from nuscenes.utils.geometry_utils import transform_matrix
-from nuscenes.utils.splits import create_splits_scenes
 from pyquaternion import Quaternion
 
+from distill.keyframe import CameraView, Keyframe
+from distill.splits import Percent, choose, nuscenes_scenes, share
 from relidar.config_file import Model
 from relidar.errors import DatasetError
 
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
 CLOUD_COLUMNS = 5
+INTENSITY_MAX = 255.0
 
 
 class NuScenesConfig(Model):
     """Where a dataset in nuScenes format lies, and how its scenes are split."""
 
+    kind: Literal["nuscenes"] = "nuscenes"
     root: str
     version: str = "v1.0-trainval"
     splits: Literal["official", "file"] = "official"
-    """official: the devkit's scene names. file: `splits.json` in the root, {"train": [scene names], "val": [...]}."""
+    """official: the devkit's scene names and SLidR's (distill.splits). file: `splits.json` in the root, {"train": [scene names],
+    "val": [...]}."""
     train_split: str = "train"
+    """`slidr_train` is what SLidR pretrains on: 600 of the 700 training scenes."""
     val_split: str = "val"
     cameras: tuple[str, ...] = CAMERAS
 
 
-@dataclass(frozen=True)
-class CameraView:
-    """One image and its pinhole camera."""
-
-    channel: str
-    image: Path
-    camera_from_lidar: NDArray[np.float64]
-    """(4, 4), ego motion between the two sensors' times included."""
-    intrinsics: NDArray[np.float64]
-    """(3, 3), pixels."""
-
-
-@dataclass(frozen=True)
-class Keyframe:
-    """One LiDAR sweep with its images."""
-
-    token: str
-    """Of the LIDAR_TOP sample_data."""
-    scene: str
-    cloud: Path
-    views: tuple[CameraView, ...]
-    lidarseg: Path | None
-    """Labels for evaluation; nothing in training opens them."""
-
-
-def read_keyframes(config: NuScenesConfig, split: str) -> list[Keyframe]:
-    """All keyframes of a split, in the order of the dataset.
+def nuscenes_keyframes(config: NuScenesConfig, split: str, percent: Percent = 100) -> list[Keyframe]:
+    """All keyframes of a split, or of a share of its scenes, in the order of the dataset.
 
     Raises:
         DatasetError: missing folder or tables, unknown split, or a split without a keyframe.
@@ -73,15 +52,16 @@ def read_keyframes(config: NuScenesConfig, split: str) -> list[Keyframe]:
             f"{root}: no tables in {config.version}/ (looked for sample_data.json); give the folder that holds {config.version}, "
             "samples and lidarseg, or make one with `python -m distill.street`."
         )
-    scenes = _scenes_of_split(root, config, split)
+    names = set(_scenes_of_split(root, config, split))
     try:
         dataset = NuScenes(config.version, str(root), verbose=False)
+        scenes = share([scene["name"] for scene in dataset.scene if scene["name"] in names], percent) if percent < 100 else names
         samples = [sample for sample in dataset.sample if _scene_name(dataset, sample) in scenes]
         frames = [_keyframe(dataset, sample, config.cameras) for sample in samples]
     except (AssertionError, OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{root}: nuscenes-devkit cannot read {config.version}: {error!r}; restore the tables.") from error
     if not frames:
-        raise DatasetError(f"{root}: no keyframe in split {split!r} ({len(scenes)} scene names, none in the tables).")
+        raise DatasetError(f"{root}: no keyframe in split {split!r} ({len(names)} scene names, none in the tables).")
     return frames
 
 
@@ -111,45 +91,17 @@ def read_lidarseg(path: Path, points: int) -> NDArray[np.uint8]:
     return labels
 
 
-def project(
-    xyz_m: NDArray[np.float32], view: CameraView, height: int, width: int, min_depth_m: float = 1.0
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Which points fall on which pixel.
-
-    Args:
-        xyz_m: (N, 3) in the LiDAR frame.
-        view: the camera.
-        height: H of the image, pixels.
-        width: W of the image, pixels.
-        min_depth_m: nearer points are dropped. What hides a point from the camera is not asked here but in `occlusion`.
-
-    Returns:
-        The index of each point that lands inside the image (P,), and its pixel as row * W + column (P,).
-    """
-    camera = xyz_m.astype(np.float64) @ view.camera_from_lidar[:3, :3].T + view.camera_from_lidar[:3, 3]
-    index = np.flatnonzero(camera[:, 2] > min_depth_m)
-    pixels = camera[index] @ view.intrinsics.T
-    column, row = np.floor(pixels[:, :2] / pixels[:, 2:]).T
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return index[inside], (row[inside] * width + column[inside]).astype(np.intp)
-
-
-def _scenes_of_split(root: Path, config: NuScenesConfig, split: str) -> set[str]:
-    splits: dict[str, Sequence[str]]
+def _scenes_of_split(root: Path, config: NuScenesConfig, split: str) -> list[str]:
     if config.splits == "official":
-        splits = create_splits_scenes()
-        source = "the official splits"
-    else:
-        source = str(root / "splits.json")
-        try:
-            splits = json.loads((root / "splits.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{source}: cannot be read ({error}); expected {{split: [scene names]}}.") from error
+        return choose(nuscenes_scenes(), split, "the official splits")
+    path = root / "splits.json"
+    try:
+        splits = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); expected {{split: [scene names]}}.") from error
     if not isinstance(splits, dict) or not all(isinstance(names, list) for names in splits.values()):
-        raise DatasetError(f"{source}: expected {{split: [scene names]}}; write it again.")
-    if split not in splits:
-        raise DatasetError(f"{source}: no split {split!r}; there are {', '.join(map(str, splits))}.")
-    return set(splits[split])
+        raise DatasetError(f"{path}: expected {{split: [scene names]}}; write it again.")
+    return choose(splits, split, str(path))
 
 
 def _scene_name(dataset: NuScenes, sample: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from distill.images import read_image
-from distill.nuscenes_frames import Keyframe, project
+from distill.keyframe import Keyframe, project
 from relidar import from_above
 from relidar.labelled_cloud import palette
 from relidar.prompts import ClassPrompts

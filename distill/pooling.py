@@ -1,4 +1,4 @@
-"""From voxels to superpixels."""
+"""From voxels to the rows of the loss."""
 
 import torch
 from torch import Tensor
@@ -7,6 +7,8 @@ from torch import Tensor
 def pool(features: Tensor, voxel: Tensor, superpixel: Tensor, superpixels: int) -> Tensor:
     """Mean over each superpixel's points, at unit length again: without that the losses' diagonals mean nothing.
 
+    Where a row is a pair of a pixel and a point, this is the point's voxel. Half precision is summed up in float32.
+
     Args:
         features: (V, D) unit rows.
         voxel: (P,) voxel of each point that an image sees.
@@ -14,7 +16,8 @@ def pool(features: Tensor, voxel: Tensor, superpixel: Tensor, superpixels: int) 
         superpixels: S.
 
     Returns:
-        (S, D) unit rows.
+        (S, D) unit rows, float32 at least.
     """
-    total = features.new_zeros(superpixels, features.shape[1]).index_add(0, superpixel, features.index_select(0, voxel))
-    return torch.nn.functional.normalize(total.float(), dim=1)
+    wide = torch.promote_types(features.dtype, torch.float32)
+    total = features.new_zeros(superpixels, features.shape[1], dtype=wide)
+    return torch.nn.functional.normalize(total.index_add(0, superpixel, features.index_select(0, voxel).to(wide)), dim=1)

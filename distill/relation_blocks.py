@@ -23,7 +23,8 @@ class RelationBlocks(torch.autograd.Function):
         wide = torch.promote_types(k.dtype, torch.float32)
         k_wide, q_wide = k.to(wide), q.to(wide)
         with_gradient = ctx.needs_input_grad[0]
-        loss, gradient = _loss_and_gradient(k_wide, q_wide, cross_weight, intra_weight, with_gradient)
+        with torch.autocast(k.device.type, enabled=False):  # mixed precision would round the products
+            loss, gradient = _loss_and_gradient(k_wide, q_wide, cross_weight, intra_weight, with_gradient)
         if gradient is not None:
             ctx.save_for_backward(gradient.to(k.dtype))
         return loss

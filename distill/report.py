@@ -16,7 +16,8 @@ import numpy as np
 
 from distill import pictures
 from distill.config import TrainConfig
-from distill.nuscenes_frames import Keyframe, read_cloud, read_keyframes, read_lidarseg
+from distill.datasets import read_cloud, read_keyframes, read_labels
+from distill.keyframe import Keyframe
 from distill.provenance import commit
 from relidar import command_line, config_file
 from relidar.atomic import atomic_file, write_text
@@ -64,9 +65,7 @@ def label_keyframe(bundle: Bundle, frame: Keyframe, label_map: LabelMap) -> pict
     segmenter = Segmenter.of_bundle(bundle, open_executor(bundle))
     xyz_m, intensity = read_cloud(frame.cloud)
     answer = segmenter(xyz_m, intensity)
-    if frame.lidarseg is None:
-        raise DatasetError(f"{frame.cloud}: no lidarseg labels to show beside the answer.")
-    number = label_map.truth_lookup()[read_lidarseg(frame.lidarseg, len(xyz_m))]
+    number = label_map.truth_lookup()[read_labels(frame, len(xyz_m))]
     id_of = {c.name: c.id for c in bundle.manifest.classes}
     ids = [id_of[c.predicted[0]] for c in label_map.classes]
     lookup = np.full(256, UNLABELLED, np.uint8)

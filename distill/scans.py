@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from distill.config import AugmentConfig, TrainConfig
-from distill.nuscenes_frames import Keyframe, read_cloud
+from distill.augmentation import augment, crop_box, in_box
+from distill.config import TrainConfig
+from distill.datasets import read_cloud
+from distill.images import image_size
+from distill.keyframe import Keyframe, image_pairs
+from distill.rows import draw_rows
 from distill.sparse_conv import PairTables, pair_tables
 from distill.student import LEVELS
-from distill.teacher_cache import TeacherCache
+from distill.teacher_cache import TeacherCache, TeacherView
+from relidar.errors import DatasetError
 from relidar.rulebook import build_rulebook
 from relidar.voxels import Voxels, voxelise
 
@@ -30,9 +35,9 @@ class Scan:
     voxel: NDArray[np.int32]
     """(P,) voxel of each pair."""
     superpixel: NDArray[np.int32]
-    """(P,) superpixel of each pair."""
+    """(P,) row of the loss that each pair belongs to: a superpixel, or the pair itself."""
     teacher: NDArray[np.float16]
-    """(S, D) unit features of the superpixels."""
+    """(S, D) unit features of the rows."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +77,36 @@ class TrainingScans(Dataset[Scan]):
         frame = self._frames[order[position]]
         xyz_m, intensity = read_cloud(frame.cloud)
         view = self._cache.read(frame)
-        xyz_m = augment(xyz_m, self._config.augment, generator)
-        voxels = voxelise(xyz_m, intensity, self._config.preprocessing)
+        changed_m = augment(xyz_m, self._config.augment, generator)
+        voxels = voxelise(changed_m, intensity, self._config.preprocessing)
+        schedule = self._config.schedule
+        limit = max(2, schedule.rows // schedule.batch_scans)
         voxel = voxels.voxel_of_point[view.point]
-        limit = max(2, self._config.schedule.rows // self._config.schedule.batch_scans)
-        chosen = np.full(len(view.features), -1, np.int32)
-        seen = np.unique(view.superpixel[voxel >= 0])
-        weight = 1.0 / view.crowd[seen] if self._config.schedule.even_rows else np.ones(len(seen))
-        drawn = np.sort(generator.choice(seen, min(limit, len(seen)), replace=False, p=weight / weight.sum()))
-        chosen[drawn] = np.arange(len(drawn))
-        superpixel = chosen[view.superpixel]
-        kept = (voxel >= 0) & (superpixel >= 0)
-        return Scan(voxels, voxel[kept], superpixel[kept], view.features[drawn])
+        if self._config.augment.image_crop < 1:
+            voxel = np.where(in_crops(frame, xyz_m, view, self._config, generator), voxel, -1)
+        if not (voxel >= 0).any():
+            raise DatasetError(f"{frame.cloud}: no pair of a point and an image is left; crop and drop less (augment).")
+        rows = draw_rows(view, voxel, self._config.pairing, limit, schedule.even_rows, generator)
+        return Scan(voxels, rows.voxel, rows.row, rows.teacher)
+
+
+def in_crops(
+    frame: Keyframe, xyz_m: NDArray[np.float32], view: TeacherView, config: TrainConfig, generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    """(P,) which pairs of a teacher's view lie inside a random crop of their image, one crop an image.
+
+    Raises:
+        DatasetError: the keyframe's pairs are other ones than those of the view.
+    """
+    points, inside = [], []
+    for camera in frame.views:
+        height, width = image_size(camera.image)
+        point, pixel = image_pairs(xyz_m, camera, height, width, config.occlusion)
+        points.append(point)
+        inside.append(in_box(pixel, height, width, crop_box(config.augment.image_crop, generator)))
+    if not np.array_equal(np.concatenate(points), view.point):
+        raise DatasetError(f"{frame.cloud}: its pairs are not those of the cache; run `python -m distill.cache` again.")
+    return np.concatenate(inside)
 
 
 class StepSampler(Sampler[list[int]]):
@@ -105,33 +128,21 @@ class StepSampler(Sampler[list[int]]):
 
 def collate(scans: Sequence[Scan]) -> ScanBatch:
     """Numbers the voxels and superpixels of several scans through and builds their rulebook."""
-    voxel_counts = [len(scan.voxels.coordinates) for scan in scans]
-    first_voxel = np.cumsum([0, *voxel_counts])
+    first_voxel = np.cumsum([0] + [len(scan.voxels.coordinates) for scan in scans])
     first_superpixel = np.cumsum([0] + [len(scan.teacher) for scan in scans])
-    scan_of_voxel = np.repeat(np.arange(len(scans), dtype=np.int32), voxel_counts)
-    rulebook = build_rulebook(np.concatenate([scan.voxels.coordinates for scan in scans]), LEVELS, scan_of_voxel)
     voxel = np.concatenate([scan.voxel + first for scan, first in zip(scans, first_voxel, strict=False)])
     superpixel = np.concatenate([scan.superpixel + first for scan, first in zip(scans, first_superpixel, strict=False)])
     teacher = torch.from_numpy(np.concatenate([scan.teacher for scan in scans])).float()
     return ScanBatch(
-        torch.from_numpy(np.concatenate([scan.voxels.features for scan in scans])),
-        pair_tables(rulebook),
+        *batch_voxels([scan.voxels for scan in scans]),
         torch.from_numpy(voxel),
         torch.from_numpy(superpixel),
         torch.nn.functional.normalize(teacher, dim=1),
     )
 
 
-def augment(xyz_m: NDArray[np.float32], config: AugmentConfig, generator: np.random.Generator) -> NDArray[np.float32]:
-    """(N, 3) points, turned, mirrored, scaled and moved at random; dropped points become NaN, so that numbering is kept."""
-    angle = generator.uniform(-np.pi, np.pi) if config.rotate else 0.0
-    mirror = generator.choice([-1.0, 1.0], 2) if config.flip else np.ones(2)
-    scale = generator.uniform(1 - config.scale, 1 + config.scale)
-    cosine, sine = np.cos(angle), np.sin(angle)
-    turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
-    matrix = (scale * np.diag([mirror[0], mirror[1], 1.0]) @ turn).astype(np.float32)
-    changed = xyz_m @ matrix.T
-    changed[:, 2] += np.float32(generator.uniform(-config.shift_height_m, config.shift_height_m))
-    dropped = generator.random(len(xyz_m)) < generator.uniform(0.0, config.drop_points)
-    changed[dropped] = np.nan
-    return changed
+def batch_voxels(scans: Sequence[Voxels]) -> tuple[Tensor, PairTables]:
+    """The features (V, C_in) and the tables of several scans side by side, their voxels numbered through."""
+    scan_of_voxel = np.repeat(np.arange(len(scans), dtype=np.int32), [len(scan.coordinates) for scan in scans])
+    rulebook = build_rulebook(np.concatenate([scan.coordinates for scan in scans]), LEVELS, scan_of_voxel)
+    return torch.from_numpy(np.concatenate([scan.features for scan in scans])), pair_tables(rulebook)

@@ -37,18 +37,11 @@ class Sequence:
 
     def read_cloud(self, scan: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """xyz_m (N, 3) in the LiDAR frame and intensity (N,) in 0..1; raises DatasetError if the file is cut short."""
-        path = self.clouds[scan]
-        values = _read(path, np.dtype("<f4"), 4)
-        cloud = values.reshape(-1, 4)
-        return np.ascontiguousarray(cloud[:, :3]), np.ascontiguousarray(cloud[:, 3])
+        return read_cloud(self.clouds[scan])
 
     def read_labels(self, scan: int, points: int) -> NDArray[np.uint16]:
         """(N,) raw class numbers 0 to 259, without instances; raises DatasetError unless there is one a point."""
-        path = self.folder / "labels" / f"{self.clouds[scan].stem}.label"
-        labels = _read(path, np.dtype("<u4"), 1)
-        if len(labels) != points:
-            raise DatasetError(f"{path}: {len(labels)} labels for {points} points; the label or the cloud file is cut short.")
-        return (labels & CLASS_MASK).astype(np.uint16)
+        return read_labels(self.folder / "labels" / f"{self.clouds[scan].stem}.label", points)
 
     @cached_property
     def times_s(self) -> NDArray[np.float64]:
@@ -104,6 +97,20 @@ class Sequence:
             )
         # An excerpt of a sequence keeps the numbers of its clouds, which are lines of this file.
         return rows[[int(path.stem) if path.stem.isdigit() else row for row, path in enumerate(self.clouds)]]
+
+
+def read_cloud(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A velodyne/*.bin -> xyz_m (N, 3) in the LiDAR frame and intensity (N,) in 0..1; raises DatasetError if cut short."""
+    cloud = _read(path, np.dtype("<f4"), 4).reshape(-1, 4)
+    return np.ascontiguousarray(cloud[:, :3]), np.ascontiguousarray(cloud[:, 3])
+
+
+def read_labels(path: Path, points: int) -> NDArray[np.uint16]:
+    """A labels/*.label -> (N,) raw class numbers, without instances; raises DatasetError unless there is one a point."""
+    labels = _read(path, np.dtype("<u4"), 1)
+    if len(labels) != points:
+        raise DatasetError(f"{path}: {len(labels)} labels for {points} points; the label or the cloud file is cut short.")
+    return (labels & CLASS_MASK).astype(np.uint16)
 
 
 def _square(matrices: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,9 +25,24 @@ def uniformity(x: Tensor) -> Tensor:
     return (-2.0 * squared).exp().mean().log()
 
 
+def tolerance(x: Tensor, label: Tensor) -> Tensor:
+    """mean of x_i . x_j over the pairs i != j of one class (Wang and Liu, CVPR 2021); NaN where there is no such pair.
+
+    Args:
+        x: (N, D) unit rows.
+        label: (N,) int64 classes; rows below 0 belong to none.
+    """
+    x, label = x[label >= 0], label[label >= 0]
+    classes = int(label.max()) + 1 if len(label) else 0
+    # The products of all pairs of a class are the square of its sum, those of each row with itself included.
+    total = x.new_zeros(classes, x.shape[1]).index_add(0, label, x)
+    count = torch.bincount(label, minlength=classes)
+    return (total.square().sum() - x.square().sum()) / (count * (count - 1)).sum()
+
+
 @torch.no_grad()
-def structure_gaps(k: Tensor, q: Tensor) -> dict[str, float]:
-    """All gaps by name; N >= 2."""
+def structure_gaps(k: Tensor, q: Tensor, label: Tensor | None = None) -> dict[str, float]:
+    """All gaps by name; N >= 2. With the classes `label` (N,) of the rows, the tolerance of both sides as well."""
     student, teacher = uniformity(k), uniformity(q)
     gaps = {
         "modality_gap": modality_gap(k, q),
@@ -37,4 +52,6 @@ def structure_gaps(k: Tensor, q: Tensor) -> dict[str, float]:
         "uniformity_gap": (student - teacher).abs(),
         "relation_gap": intra_relation(k, q),
     }
+    if label is not None:
+        gaps |= {"tolerance_student": tolerance(k, label), "tolerance_teacher": tolerance(q, label)}
     return {name: float(value) for name, value in gaps.items()}

@@ -7,7 +7,7 @@ is noticed, and hashes of the cloud and the images it was made from, so that a k
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,9 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from distill.datasets import read_cloud
 from distill.images import SuperpixelConfig, read_image, superpixels
-from distill.nuscenes_frames import Keyframe, NuScenesConfig, project, read_cloud
-from distill.occlusion import OcclusionConfig, visible
+from distill.keyframe import Keyframe, image_pairs
+from distill.kitti_frames import SemanticKittiConfig
+from distill.nuscenes_frames import NuScenesConfig
+from distill.occlusion import OcclusionConfig
 from distill.teachers import Teacher
 from relidar.atomic import atomic_file
 from relidar.errors import DatasetError
@@ -42,6 +45,7 @@ class TeacherView:
     """(S,) how many of the keyframe's superpixels the teacher finds alike, itself included: large for road, small for a cone."""
 
 
+Pairing = Literal["superpixels", "pixels"]
 TENSORS = ("features", "point", "superpixel", "crowd")
 
 
@@ -53,11 +57,13 @@ class TeacherCache:
         folder: Path,
         teacher_fingerprint: str,
         config: SuperpixelConfig,
-        data: NuScenesConfig,
+        data: NuScenesConfig | SemanticKittiConfig,
         occlusion: OcclusionConfig | None = None,
+        pairing: Pairing = "superpixels",
     ) -> None:
         hidden = "" if occlusion is None else occlusion.model_dump_json()
-        key = "|".join((FORMAT, teacher_fingerprint, config.model_dump_json(), ",".join(data.cameras), hidden))
+        segments = config.model_dump_json() if pairing == "superpixels" else pairing
+        key = "|".join((FORMAT, teacher_fingerprint, segments, ",".join(data.cameras), hidden))
         self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def path(self, frame: Keyframe) -> Path:
@@ -106,32 +112,45 @@ class TeacherCache:
 
 
 def view_keyframe(
-    frame: Keyframe, teacher: Teacher, config: SuperpixelConfig, occlusion: OcclusionConfig | None = None
+    frame: Keyframe,
+    teacher: Teacher,
+    config: SuperpixelConfig,
+    occlusion: OcclusionConfig | None = None,
+    pairing: Pairing = "superpixels",
 ) -> TeacherView:
-    """Runs the teacher on a keyframe's images; raises DatasetError for a missing or damaged file."""
+    """Runs the teacher on a keyframe's images; raises DatasetError for a missing or damaged file.
+
+    Where pixels are paired, each cell of the teacher's output takes the place of a superpixel: all its pixels have one feature.
+    """
     xyz_m, _ = read_cloud(frame.cloud)
     features, points, rows = [], [], []
     count = 0
     for view in frame.views:
         image = read_image(view.image)
         height, width = image.shape[:2]
-        segments = superpixels(image, config)
-        point, pixel = project(xyz_m, view, height, width)
-        if occlusion is not None:
-            eye_m = np.linalg.inv(view.camera_from_lidar)[:3, 3]
-            distance_m = np.linalg.norm(xyz_m[point] - eye_m, axis=1)
-            seen = visible(distance_m, pixel, height, width, occlusion)
-            point, pixel = point[seen], pixel[seen]
+        seen_by_teacher = teacher(image)
+        cells = _cells(height, width, *seen_by_teacher.shape[1:])
+        segments = cells if pairing == "pixels" else superpixels(image, config, view.image)
+        point, pixel = image_pairs(xyz_m, view, height, width, occlusion)
         occupied, row = np.unique(segments.ravel()[pixel], return_inverse=True)
-        pooled = _pool(teacher(image), segments)[torch.from_numpy(occupied)]
+        pooled = _pool(seen_by_teacher, segments)[torch.from_numpy(occupied)]
         features.append(torch.nn.functional.normalize(pooled, dim=1).numpy().astype(np.float16))
         points.append(point.astype(np.int32))
         rows.append((row + count).astype(np.int32))
         count += len(occupied)
     rows_of_all = np.concatenate(features)
-    unit = rows_of_all.astype(np.float32)
-    crowd = (unit @ unit.T > ALIKE_COSINE).sum(axis=1).clip(1).astype(np.float32)
-    return TeacherView(rows_of_all, np.concatenate(points), np.concatenate(rows), crowd)
+    return TeacherView(rows_of_all, np.concatenate(points), np.concatenate(rows), _crowd(rows_of_all.astype(np.float32)))
+
+
+def _crowd(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(S,) how many rows each of (S, D) unit rows is like; in blocks, since cells are so many."""
+    alike = [(unit[start : start + 1024] @ unit.T > ALIKE_COSINE).sum(axis=1) for start in range(0, len(unit), 1024)]
+    return np.concatenate([np.zeros(0, np.int64), *alike]).clip(1).astype(np.float32)
+
+
+def _cells(height: int, width: int, h: int, w: int) -> NDArray[np.int64]:
+    """(H, W) number of the cell of an (h, w) grid that each pixel lies in."""
+    return (np.arange(height) * h // height)[:, None] * w + np.arange(width) * w // width
 
 
 def _pool(features: Tensor, segments: NDArray[np.int64]) -> Tensor:
@@ -140,9 +159,7 @@ def _pool(features: Tensor, segments: NDArray[np.int64]) -> Tensor:
     Each pixel takes the feature of the cell it lies in, so a superpixel weighs cells by its share of them.
     """
     width, h, w = features.shape
-    rows = np.arange(segments.shape[0]) * h // segments.shape[0]
-    columns = np.arange(segments.shape[1]) * w // segments.shape[1]
-    cell = (rows[:, None] * w + columns[None, :]).ravel()
+    cell = _cells(segments.shape[0], segments.shape[1], h, w).ravel()
     count = int(segments.max()) + 1
     overlap = np.bincount(segments.ravel() * (h * w) + cell, minlength=count * h * w)
     occupied = np.flatnonzero(overlap)

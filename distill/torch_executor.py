@@ -9,6 +9,7 @@ from distill.sparse_conv import pair_tables
 from distill.student import LEVELS, Student
 from relidar.rulebook import Rulebook
 from relidar.segmenter import ClassScorer, Segmenter
+from relidar.words import VoxelScores, Words
 
 
 class TorchExecutor:
@@ -23,6 +24,10 @@ class TorchExecutor:
     def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
         """(V, C_in) and its tables -> (V, D) unit rows."""
         return self._student(torch.from_numpy(features), pair_tables(rulebook)).numpy()
+
+    def scores(self, features: NDArray[np.float32], rulebook: Rulebook, words: Words) -> VoxelScores:
+        """(V, C_in) and its tables -> what each voxel scores."""
+        return words.scores(self(features, rulebook))
 
 
 def student_segmenter(checkpoint: StudentCheckpoint) -> Segmenter:

@@ -1,6 +1,8 @@
 """Distils the teacher's cached features into a student. Resumes by itself from the run's last checkpoint.
 
-Any value of the configuration can be given on the command line. `torchrun` runs it on several processes or machines.
+Any value of the configuration can be given on the command line. `torchrun` runs it on several processes, or machines that share
+the run folder: the loss is over the rows of all and batch norm over the voxels of all, so that two processes of one scan each do
+what one does with two.
 
     python -m distill.train --config configs/street.yaml
     python -m distill.train --config configs/street.yaml --run runs/contrastive --loss.kind contrastive --optim.lr 1e-3
@@ -18,31 +20,45 @@ import distill.torchvision_operators  # noqa: F401, before lightning
 
 # isort: split
 import lightning
+import numpy as np
 import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
 from distill.cache import open_cache
 from distill.checkpoint import StudentCheckpoint, read_tensors, save_student
 from distill.config import TrainConfig
-from distill.nuscenes_frames import read_keyframes
+from distill.datasets import read_keyframes
 from distill.provenance import commit
 from distill.scans import ScanBatch, StepSampler, TrainingScans, collate
+from distill.shared_batch_norm import share_batch_norm
 from distill.student import Student
-from distill.teachers import make_teacher
+from distill.teachers import Teacher, make_teacher
 from distill.text_encoders import embed_prompts, make_text_encoder
+from distill.torchsparse_conv import use_torchsparse
 from distill.training_module import Distillation
 from distill.worker_errors import plain_worker_errors
 from relidar import command_line, config_file
-from relidar.atomic import write_text
+from relidar.atomic import atomic_file, write_text
 from relidar.bundle import TrainingFacts
 from relidar.errors import CheckpointError, ConfigError
-from relidar.prompts import load_prompt_set
+from relidar.prompts import PromptSet, load_prompt_set
+from relidar.text_bank import TextBank
 
 LAST = "last.ckpt"
 STUDENT = "student.pt"
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoints, whole at every moment: written beside their place and renamed."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Writes a checkpoint."""
+        with atomic_file(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 class Scans(lightning.LightningDataModule):
@@ -80,18 +96,17 @@ def train(config: TrainConfig) -> Path:
     _settle_run_folder(run, config)
     teacher = make_teacher(config.teacher)
     prompt_set = load_prompt_set(Path(config.text.prompts))
-    text = embed_prompts(make_text_encoder(config.text.encoder), prompt_set)
-    if text.embeddings.shape[1] != teacher.feature_width:
-        raise ConfigError(
-            f"text encoder {config.text.encoder} is {text.embeddings.shape[1]} wide, teacher {config.teacher.kind} "
-            f"{teacher.feature_width}; they must share one space: choose the encoder that the teacher was trained with."
-        )
+    text = _text_bank(config.text.encoder, teacher, prompt_set)
     frames = read_keyframes(config.data, config.data.train_split)
     scans = TrainingScans(frames, open_cache(config, teacher.fingerprint), config)
     scans[0]  # a missing cache is told before the trainer starts
     student = Student(config.student, len(config.preprocessing.features), teacher.feature_width)
+    if config.convolution == "torchsparse":
+        use_torchsparse(student)
     module = Distillation(config, student)
     trainer = _trainer(config, run)
+    if trainer.world_size > 1:
+        share_batch_norm(student)
     last = run / LAST
     _check_resumable(last)
     with plain_worker_errors(), warnings.catch_warnings():
@@ -101,10 +116,34 @@ def train(config: TrainConfig) -> Path:
         )
         warnings.filterwarnings("ignore", message=f".*({expected})")
         trainer.fit(module, datamodule=Scans(scans, config), ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        if trainer.global_step % config.schedule.checkpoint_every:
+            trainer.save_checkpoint(last)  # whoever is killed before the student is written has not to train again
     facts = TrainingFacts(commit=commit(), config_sha256=_config_hash(config), steps=trainer.global_step)
     if trainer.is_global_zero:
         save_student(StudentCheckpoint(student.eval(), config.preprocessing, prompt_set, text, facts), run / STUDENT)
     return run / STUDENT
+
+
+def _text_bank(encoder: str | None, teacher: Teacher, prompt_set: PromptSet) -> TextBank:
+    """The prompts in the teacher's space; none where no text shares it, so that the student can be trained further but not asked.
+
+    Raises:
+        ConfigError: an encoder of another space.
+    """
+    if encoder not in (None, teacher.text_encoder):
+        raise ConfigError(
+            f"text.encoder is {encoder}, but the teacher's space is that of {teacher.text_encoder or 'no text encoder'}; leave "
+            "text.encoder out to take the teacher's."
+        )
+    if teacher.text_encoder is None:
+        return TextBank("none", (), np.zeros((0, teacher.feature_width), np.float32))
+    text = embed_prompts(make_text_encoder(teacher.text_encoder), prompt_set)
+    if text.embeddings.shape[1] != teacher.feature_width:
+        raise ConfigError(
+            f"text encoder {teacher.text_encoder} is {text.embeddings.shape[1]} wide, its teacher {teacher.feature_width}; use "
+            "weights of one and the same model for both."
+        )
+    return text
 
 
 def _trainer(config: TrainConfig, run: Path) -> lightning.Trainer:
@@ -121,6 +160,7 @@ def _trainer(config: TrainConfig, run: Path) -> lightning.Trainer:
         logger=TensorBoardLogger(run, name="log", version=""),
         log_every_n_steps=10,
         callbacks=[checkpoints, TQDMProgressBar()],
+        plugins=[AtomicCheckpoints()],
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
@@ -133,12 +173,19 @@ def _check_resumable(last: Path) -> None:
 
 
 def _settle_run_folder(run: Path, config: TrainConfig) -> None:
-    """Writes the resolved configuration, or refuses to go on with a run that was started with another."""
+    """Writes the resolved configuration, or refuses to go on with a run that was started with another.
+
+    Files that a killed process was just writing are removed: they are as large as the checkpoint.
+    """
     resolved = run / "config.yaml"
     if (run / LAST).exists() and resolved.exists() and config_file.load(resolved, TrainConfig) != config:
         raise ConfigError(
             f"{run}: holds a run with another configuration ({resolved}); choose another --run or remove the folder."
         )
+    if os.environ.get("RANK", "0") == "0":
+        for file in (LAST, STUDENT):
+            for left_over in run.glob(f".{file}.*"):
+                left_over.unlink(missing_ok=True)
     write_text(resolved, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from distill.cache import fill_cache
 from distill.config import TrainConfig
-from distill.teachers.pixel_text import PixelTextNetwork
+from distill.teachers.street_network import StreetNetwork
 from relidar.config_file import validate
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def teacher_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A teacher with random weights."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
-    save_file({name: value.contiguous() for name, value in PixelTextNetwork().state_dict().items()}, path)
+    save_file({name: value.contiguous() for name, value in StreetNetwork().state_dict().items()}, path)
     return path
 
 
@@ -48,7 +48,7 @@ def config_values(street: Path, teacher_weights: Path, tmp_path_factory: pytest.
         "cache": str(work / "cache"),
         "data": {"root": str(street), "splits": "file"},
         "superpixels": {"segments": 60, "sigma_px": 0.5},
-        "teacher": {"weights": str(teacher_weights)},
+        "teacher": {"kind": "pixel_text", "weights": str(teacher_weights)},
         "text": {"prompts": str(ROOT / "configs/prompts/nuscenes16.yaml")},
         "preprocessing": {"grid": {"coordinates": "cartesian", "voxel_size_m": 0.6}},
         "student": {"architecture": "minkunet14", "width": 0.25},

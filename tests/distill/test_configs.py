@@ -24,7 +24,8 @@ def test_config_is_valid(path: Path) -> None:
 
 
 def test_maps_name_classes_that_the_prompt_set_has() -> None:
-    classes = load_prompt_set(CONFIGS / "prompts/nuscenes16.yaml").classes
     for path in FILES:
         if path.parent.name in ("label_maps", "scan_sets"):
+            words = path if path.name == "semantickitti19.yaml" else CONFIGS / "prompts/nuscenes16.yaml"
+            classes = load_prompt_set(CONFIGS / "prompts" / words.name).classes
             load(path, MODELS[path.parent.name]).prediction_lookup(classes)  # type: ignore[attr-defined]

@@ -10,9 +10,9 @@ import yaml
 
 from distill import evaluate
 from distill.config import TrainConfig
-from distill.evaluate import scan_folder
 from distill.scan_folder import ScanSet, read_scan
 from distill.train import train
+from distill.zero_shot import scan_folder
 from relidar.backends import open_executor
 from relidar.bundle import open_bundle
 from relidar.config_file import validate
@@ -97,6 +97,9 @@ def test_the_command_states_the_mapping_and_writes_robustness_with_its_plot(
     evaluate.main()
     result = json.loads((tmp_path / "out.json").read_text())
     assert result["mapping"]["first"] == FIRST
+    assert (result["protocol"], result["set"]) == ("zero_shot", "made-up")
+    assert result["commit"]
+    assert result["command"].startswith("python -m distill.evaluate scans ")
     rows = {(row["kind"], row["severity"]): row for row in result["robustness"]["rows"]}
     assert list(rows) == [("dropout", 0), ("dropout", 1), ("dropout", 5), ("jitter", 0), ("jitter", 2)]
     assert rows["jitter", 0]["miou_percent"] == pytest.approx(result["miou"], abs=1e-3)
@@ -122,3 +125,4 @@ def test_a_checkpoint_is_measured_too(config_values: dict, tmp_path: Path, monke
     result = json.loads((tmp_path / "out.json").read_text())
     assert [row["lost_percent"] > 40 for row in result["robustness"]["rows"]] == [False, True]
     assert result["structure"]["relation_gap"] > 0
+    assert result["structure"]["tolerance_student"] > 0

@@ -10,7 +10,9 @@ import pytest
 from nuscenes import NuScenes
 from nuscenes.nuscenes import NuScenesExplorer
 
-from distill.nuscenes_frames import NuScenesConfig, project, read_cloud, read_keyframes, read_lidarseg
+from distill.datasets import read_cloud, read_keyframes
+from distill.keyframe import project
+from distill.nuscenes_frames import NuScenesConfig, read_lidarseg
 from relidar.errors import DatasetError
 
 REAL = NuScenesConfig(root=os.environ.get("RELIDAR_DATA", "") + "/nuscenes-one", version="v1.0-mini")
@@ -65,6 +67,28 @@ def test_splits_are_disjoint(street: Path) -> None:
     assert len(train) == 2
     assert len(val) == 1
     assert not train & val
+
+
+def test_shares_are_of_scenes(street: Path, tmp_path: Path) -> None:
+    root = tmp_path / "street"
+    shutil.copytree(street, root)
+    scenes = [scene["name"] for scene in json.loads((root / "v1.0-trainval/scene.json").read_text())]
+    # The order is that of the dataset, not of the list.
+    (root / "splits.json").write_text(json.dumps({"train": scenes[::-1]}))
+    config = NuScenesConfig(root=str(root), splits="file")
+    with pytest.raises(DatasetError, match="25 % is every 4th, but there are only 3"):
+        read_keyframes(config, "train", 25)
+    table = json.loads((root / "v1.0-trainval/scene.json").read_text())
+    copies = [scene | {"token": scene["token"] + str(number), "name": f"other-{number}"} for number, scene in enumerate(table)]
+    (root / "v1.0-trainval/scene.json").write_text(json.dumps([*copies, *table]))
+    (root / "splits.json").write_text(json.dumps({"train": scenes + [scene["name"] for scene in copies]}))
+    # The fourth scene of six is the first of the three that have keyframes.
+    assert {frame.scene for frame in read_keyframes(config, "train", 25)} == {scenes[0]}
+
+
+def test_the_names_of_slidr_are_known(street: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no keyframe in split 'slidr_train' \(600 scene names"):
+        read_keyframes(NuScenesConfig(root=str(street)), "slidr_train")
 
 
 def test_refusals(street: Path, tmp_path: Path) -> None:

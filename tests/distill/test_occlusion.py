@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.config import TrainConfig
-from distill.nuscenes_frames import read_cloud, read_keyframes
+from distill.datasets import read_cloud, read_keyframes
 from distill.occlusion import OcclusionConfig, visible
 from distill.teacher_cache import view_keyframe
 from distill.teachers import make_teacher

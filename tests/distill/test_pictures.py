@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from distill import pictures
-from distill.nuscenes_frames import NuScenesConfig, read_cloud, read_keyframes
+from distill.datasets import read_cloud, read_keyframes
+from distill.nuscenes_frames import NuScenesConfig
 from relidar.labelled_cloud import UNLABELLED_RGB
 from relidar.prompts import load_prompt_set
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from distill.cache import open_cache
-from distill.config import AugmentConfig, TrainConfig
-from distill.nuscenes_frames import read_keyframes
+from distill.config import TrainConfig
+from distill.datasets import read_keyframes
 from distill.pooling import pool
-from distill.scans import StepSampler, TrainingScans, augment, collate
+from distill.scans import StepSampler, TrainingScans, collate
 from distill.teachers import make_teacher
 
 
@@ -78,23 +78,6 @@ def test_pooling_equals_a_naive_mean() -> None:
     pooled = pool(features, voxel, superpixel, 2)
     expected = torch.stack([(2 * features[0] + features[3]) / 3, (features[6] + features[2]) / 2])
     torch.testing.assert_close(pooled, torch.nn.functional.normalize(expected, dim=1))
-
-
-def test_augmentation_keeps_the_shape_of_the_scene() -> None:
-    generator = np.random.default_rng(0)
-    xyz_m = generator.normal(size=(50, 3)).astype(np.float32) * 10
-    changed = augment(xyz_m, AugmentConfig(scale=0.0), generator)
-    np.testing.assert_allclose(changed[:, 2], xyz_m[:, 2])
-
-    def distances(points: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(points[:, None] - points[None], axis=2)
-
-    np.testing.assert_allclose(distances(changed), distances(xyz_m), atol=1e-4)
-    assert np.abs(changed - xyz_m).max() > 1
-    dropped = augment(xyz_m, AugmentConfig(drop_points=1.0), np.random.default_rng(1))
-    assert 0 < np.isnan(dropped).all(axis=1).sum() < 50
-    still = augment(xyz_m, AugmentConfig(rotate=False, flip=False, scale=0.0), generator)
-    np.testing.assert_array_equal(still, xyz_m)
 
 
 def test_processes_share_the_scan_numbers_and_a_resumed_run_goes_on() -> None:

@@ -123,3 +123,8 @@ def test_the_label_map_agrees_with_that_of_the_learning_map() -> None:
     for number, target in learning.items():
         expected[number] = learned.truth_lookup()[target]
     np.testing.assert_array_equal(raw.truth_lookup(), expected)
+    benchmark = load(ROOT / "configs/label_maps/semantickitti19.yaml", LabelMap)
+    numbered = np.full(65536, 255, np.uint8)
+    for number, target in learning.items():
+        numbered[number] = target - 1
+    np.testing.assert_array_equal(benchmark.truth_lookup(), numbered)

@@ -68,3 +68,14 @@ def test_bfloat16_autocast_reaches_the_convolution(rulebook: Rulebook) -> None:
         y = conv(x, pair_tables(rulebook))
     assert y.dtype == torch.bfloat16
     torch.testing.assert_close(y.float(), conv(x, pair_tables(rulebook)), rtol=0.05, atol=0.05)
+
+
+def test_a_cloud_without_voxels_has_an_empty_answer() -> None:
+    tables = pair_tables(build_rulebook(np.zeros((0, 3), np.int32), levels=2))
+    for name, offsets in (("submanifold_0", 27), ("down_0", 8), ("up_0", 8)):
+        x, weight = torch.zeros(0, 3, requires_grad=True), torch.randn(offsets, 3, 5, requires_grad=True)
+        y = SparseConvolution.apply(x, weight, tables[name])
+        assert y.shape == (0, 5)
+        dx, dw = torch.autograd.grad(y.sum(), (x, weight))
+        assert dx.shape == (0, 3)
+        assert not dw.any()

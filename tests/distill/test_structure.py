@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from distill.structure import structure_gaps
+from distill.structure import structure_gaps, tolerance
 
 
 def test_gaps_equal_naive_loops() -> None:
@@ -29,3 +29,21 @@ def test_equal_representations_have_no_gap() -> None:
     q = torch.nn.functional.normalize(torch.randn(30, 6, generator=torch.Generator().manual_seed(1)), dim=1)
     gaps = structure_gaps(q.clone(), q)
     assert [gaps[name] for name in ("modality_gap", "alignment", "uniformity_gap", "relation_gap")] == [0.0] * 4
+
+
+def test_tolerance_equals_a_naive_loop_over_the_pairs_of_one_class() -> None:
+    x = torch.nn.functional.normalize(torch.randn(12, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64), dim=1)
+    label = torch.tensor([0, 3, 0, 1, 1, 1, -1, 3, 0, -1, 2, 1])
+    pairs = [(i, j) for i in range(12) for j in range(12) if i != j and label[i] == label[j] >= 0]
+    expected = sum(float(x[i] @ x[j]) for i, j in pairs) / len(pairs)
+    assert float(tolerance(x, label)) == pytest.approx(expected)
+    gaps = structure_gaps(x.flip(0), x, label)
+    assert gaps["tolerance_teacher"] == pytest.approx(expected)
+    assert gaps["tolerance_student"] == pytest.approx(float(tolerance(x.flip(0), label)))
+
+
+def test_a_class_of_equal_rows_is_wholly_tolerant_and_without_pairs_there_is_no_tolerance() -> None:
+    x = torch.eye(3)[[0, 0, 1, 1, 1]]
+    assert float(tolerance(x, torch.tensor([0, 0, 1, 1, 1]))) == pytest.approx(1.0)
+    assert math.isnan(float(tolerance(x, torch.tensor([0, 1, 2, -1, -1]))))
+    assert math.isnan(float(tolerance(x, torch.full((5,), -1))))

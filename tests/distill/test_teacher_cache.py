@@ -1,19 +1,26 @@
 """Pooling against a naive loop; the cache is complete, resumable, and notices damage."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from distill.cache import fill_cache, open_cache
 from distill.config import TrainConfig
+from distill.datasets import read_cloud, read_keyframes
 from distill.images import SuperpixelConfig, read_image, superpixels
-from distill.nuscenes_frames import project, read_cloud, read_keyframes
+from distill.keyframe import project
 from distill.teacher_cache import TENSORS, _pool, view_keyframe
 from distill.teachers import make_teacher
+from relidar.config_file import validate
 from relidar.errors import DatasetError
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_pooling_is_the_mean_over_a_superpixels_pixels() -> None:
@@ -63,6 +70,66 @@ def test_nothing_whole_is_computed_again_and_damage_is_mended(config: TrainConfi
         cache.read(frame)
     assert fill_cache(config, workers=0) == 1
     assert [file.suffix for file in cache.folder.iterdir()] == [".safetensors"] * 2
+
+
+def test_a_killed_cache_goes_on_where_it_stopped(config_values: dict, config: TrainConfig, tmp_path: Path) -> None:
+    values = config_values | {"cache": str(tmp_path)}
+    # One thread as in the tests, since the order of sums depends on it.
+    code = """
+import os, sys, torch, yaml
+from distill import cache, teacher_cache
+from distill.config import TrainConfig
+from relidar.config_file import validate
+torch.set_num_threads(1)
+save, files = teacher_cache.save_file, []
+def killed(tensors, file, metadata):
+    files.append(file)
+    save(tensors, file, metadata)
+    if len(files) == 2:
+        os.truncate(file, os.path.getsize(file) // 2)
+        os.kill(os.getpid(), 9)
+teacher_cache.save_file = killed
+cache.fill_cache(validate(yaml.safe_load(sys.argv[1]), TrainConfig, "test"), workers=0)
+"""
+    command = [sys.executable, "-c", code, yaml.safe_dump(values)]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert killed.returncode == -9, killed.stderr
+    assert fill_cache(validate(values, TrainConfig, "test"), workers=0) == 1
+    same_views(config, tmp_path)
+
+
+def test_torchrun_spreads_the_keyframes(config_values: dict, config: TrainConfig, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config_values | {"cache": str(tmp_path / "cache")}))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "distill.cache"]
+    done = subprocess.run([*launch, "--config", path, "--workers", "0"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    same_views(config, tmp_path / "cache")
+
+
+def same_views(config: TrainConfig, folder: Path) -> None:
+    """The views in `folder` are those of `config`'s cache, from which they were made apart."""
+    fingerprint = make_teacher(config.teacher).fingerprint
+    expected, found = open_cache(config, fingerprint), open_cache(config.model_copy(update={"cache": str(folder)}), fingerprint)
+    for frame in read_keyframes(config.data, "train"):
+        for name in TENSORS:
+            np.testing.assert_array_equal(getattr(found.read(frame), name), getattr(expected.read(frame), name))
+
+
+def test_a_pixels_feature_is_the_teachers_at_that_pixel(config: TrainConfig) -> None:
+    frame = read_keyframes(config.data, "train")[0]
+    teacher = make_teacher(config.teacher)
+    view = view_keyframe(frame, teacher, config.superpixels, pairing="pixels")
+    xyz_m, _ = read_cloud(frame.cloud)
+    image = read_image(frame.views[0].image)
+    height, width = image.shape[:2]
+    features = teacher(image).numpy()
+    h, w = features.shape[1:]
+    point, pixel = project(xyz_m, frame.views[0], height, width)
+    np.testing.assert_array_equal(view.point[: len(point)], point)
+    for pair in range(0, len(point), 17):
+        expected = features[:, pixel[pair] // width * h // height, pixel[pair] % width * w // width]
+        np.testing.assert_allclose(view.features[view.superpixel[pair]], expected, atol=2e-3)
 
 
 def test_a_keyframe_that_was_made_anew_is_viewed_anew(config: TrainConfig) -> None:

@@ -12,10 +12,10 @@ from nuscenes import NuScenes
 from pyquaternion import Quaternion
 from rosbags.highlevel import AnyReader
 
-from distill.evaluate import scan_folder
 from distill.nuscenes_frames import read_cloud, read_lidarseg
 from distill.scan_folder import ScanSet
 from distill.to_bag import TOPIC, TRUTH_FIELD, main
+from distill.zero_shot import scan_folder
 from relidar import command_line, replay
 from relidar.bags import CloudBag
 from relidar.config_file import load, validate

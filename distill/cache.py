@@ -70,6 +70,9 @@ def main() -> None:
     arguments, overrides = parser.parse_known_args()
     config = config_file.load(arguments.config, TrainConfig, overrides)
     torch.set_num_threads(1)
+    if torch.cuda.is_available():
+        # torchrun starts as many processes as there are GPUs, and without this all of them would run the teacher on the first.
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     fill_cache(config, arguments.workers, int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 

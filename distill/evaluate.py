@@ -8,9 +8,10 @@
         --checkpoint runs/demo/train/student.pt --k 1 4 --seeds 0 1 2 --out runs/k_shot.json
 
 `zero-shot` and `k-shot` measure on the validation split of a dataset (--config) or on a folder of labelled .npz scans (--scans),
-`linear-probe` and `fine-tune` on a dataset; `scans` runs a bundle on a folder. The defaults are SLidR's protocol. `--corrupt`
-measures again in bad weather and with a failing sensor, and draws mean IoU against severity beside OUT. OUT holds a record, or
-`runs` of them where seeds or numbers of scans are several, with the commit and the command.
+`linear-probe` and `fine-tune` on a dataset; `scans` runs a bundle on a folder. The defaults are SLidR's protocol for nuScenes
+but for batch norm's momentum. `--corrupt` measures again in bad weather and with a failing sensor, and draws mean IoU against
+severity beside OUT. OUT holds a record, or `runs` of them where seeds or numbers of scans are several, with the commit and the
+command.
 """
 
 import argparse
@@ -37,13 +38,15 @@ from distill.student_structure import measure_structure
 from distill.zero_shot import scan_folder, zero_shot
 from relidar import charts, command_line, config_file
 from relidar.atomic import write_text
+from relidar.errors import ConfigError
 from relidar.label_map import LabelMap, load_label_map
 from relidar.robustness import expand, plot
 
 LABEL_MAPS = {
     "nuscenes": Path("configs/label_maps/nuscenes32.yaml"),
-    "semantic_kitti": Path("configs/label_maps/semantickitti.yaml"),
+    "semantic_kitti": Path("configs/label_maps/semantickitti19.yaml"),
 }
+"""Of students with the benchmark's own words; others need --label-map."""
 Run = dict[str, Any]
 
 
@@ -59,14 +62,16 @@ def student_runs(arguments: argparse.Namespace, config: TrainConfig | None) -> l
     checkpoint = load_student(arguments.checkpoint)
     name, label_map, labelled, test = _sets(arguments, config, checkpoint.preprocessing.intensity_max)
     test = spread(test, arguments.test_scans)
+    start = checkpoint
+    # Of the student as it came, before it learns a label; a random start is another student for each seed.
+    structure = {} if arguments.random_start else _structure(start, config, test, label_map)
     runs = []
     for seed in getattr(arguments, "seeds", [0]):
-        student = fresh(checkpoint.student, seed) if arguments.random_start else checkpoint.student
-        start = replace(checkpoint, student=student)
+        if arguments.random_start:
+            start = replace(checkpoint, student=fresh(checkpoint.student, seed))
+            structure = _structure(start, config, test, label_map)
         facts: Run = {"protocol": arguments.command.replace("-", "_"), "set": name, "seed": seed}
         facts |= {"checkpoint": str(arguments.checkpoint), "random_start": arguments.random_start}
-        # Of the student as it came, before it learns a label.
-        structure = {"structure": _structure(start, config, test, label_map)}
         if arguments.command == "zero-shot":
             results = [zero_shot(start, test, label_map, expand(arguments.corrupt))]
         else:
@@ -77,14 +82,18 @@ def student_runs(arguments: argparse.Namespace, config: TrainConfig | None) -> l
             else:
                 facts["percent"] = arguments.percent
                 results = [fine_tuned(start, labelled, test, label_map, tuning)]
-        runs += [facts | result | structure for result in results]
+        runs += [facts | result | {"structure": structure} for result in results]
     return runs
 
 
 def _sets(
     arguments: argparse.Namespace, config: TrainConfig | None, intensity_max: float
 ) -> tuple[str, LabelMap, LabelledClouds, LabelledClouds]:
-    """Name, classes, the scans whose labels may be learned, and those that are tested on."""
+    """Name, classes, the scans whose labels may be learned, and those that are tested on.
+
+    Raises:
+        ConfigError: a keyframe is in both splits.
+    """
     if config is None:
         scan_set = config_file.load(arguments.scan_set, ScanSet)
         clouds = FolderClouds.of_folder(arguments.scans, scan_set, intensity_max)
@@ -95,6 +104,12 @@ def _sets(
     labelled = test.only([])
     if arguments.command != "zero-shot":
         labelled = KeyframeClouds.of_split(config.data, arguments.split, intensity_max, getattr(arguments, "percent", 100))
+        both = {frame.token for frame in labelled.frames} & {frame.token for frame in test.frames}
+        if both:
+            raise ConfigError(
+                f"--split {arguments.split}: {len(both)} of its {len(labelled)} keyframes are in data.val_split "
+                f"({config.data.val_split}), too, which the test is on; learn the labels of another split."
+            )
     return config.data.root, load_label_map(arguments.label_map or LABEL_MAPS[config.data.kind]), labelled, test
 
 

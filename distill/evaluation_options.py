@@ -35,7 +35,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     words = f"KIND[:SEVERITY], repeatable; KIND: {', '.join(KINDS)}; SEVERITY: 1 to 5 (default: all)"
     corrupt.add_argument("--corrupt", action="append", default=[], metavar="KIND[:SEVERITY]", help=words)
     commands.add_parser("zero-shot", parents=[out, student, folder, corrupt], help="a checkpoint by words alone")
-    shots = commands.add_parser("k-shot", parents=[out, student, folder, tuning], help="k labelled scans, tested on later ones")
+    shots = commands.add_parser("k-shot", parents=[out, student, folder, tuning], help="k labelled scans, tested on others")
     shots.add_argument("--k", type=_at_least_one, nargs="+", default=list(SHOTS), help="a run for each (default: 1 2 4 8)")
     for name, does in (("linear-probe", "labels train a new last layer"), ("fine-tune", "labels train all layers")):
         command = commands.add_parser(name, parents=[out, student, tuning], help=does)

@@ -1,8 +1,9 @@
 """Linear probe and fine-tuning: a student with a new last layer for labelled classes, trained on labelled clouds.
 
-SLidR's protocol (Sautier et al., CVPR 2022): SGD under a cosine schedule, cross entropy + Lovasz-softmax, rotations and flips. A
-linear probe trains the last layer alone; fine-tuning trains all, trunk and last layer each with its own learning rate. The last
-layer is new and sees the trunk's features; text and the teacher's space play no part.
+SLidR's protocol for nuScenes (Sautier et al., CVPR 2022) but for batch norm's momentum: SGD under a cosine schedule, cross
+entropy and Lovasz-softmax, rotations and flips. A linear probe trains the last layer alone; fine-tuning trains all, trunk and
+last layer each with its own learning rate. The last layer is new and sees the trunk's features; text and the teacher's space
+play no part.
 """
 
 import copy
@@ -37,7 +38,7 @@ Rate = Annotated[float, Field(ge=0)]
 
 
 class TuneConfig(Model):
-    """How the labelled clouds are learned; the defaults are SLidR's for fine-tuning."""
+    """How the labelled clouds are learned; the defaults are SLidR's for fine-tuning on nuScenes."""
 
     epochs: Count = 100
     batch_scans: Count = 16

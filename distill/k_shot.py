@@ -1,7 +1,8 @@
 """k-shot: a student fine-tuned on k labelled frames, tested on later ones.
 
 In a dataset with splits the k frames are of the training scenes and the test is on the others. In a folder of consecutive scans
-they are of its first half (its first eight scans at least), the test is on the rest. So all k of a set share one test.
+they are of its first half (its first eight scans at least, or as many as the largest k of the command), the test is on the
+rest. So all k of a set share one test.
 """
 
 from collections.abc import Sequence

@@ -34,7 +34,7 @@ class Keyframe:
     cloud: Path
     views: tuple[CameraView, ...]
     lidarseg: Path | None
-    """Labels for evaluation; nothing in training opens them."""
+    """Labels for evaluation; nothing in distillation opens them."""
 
 
 def project(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from distill import semantic_kitti
 from distill.keyframe import CameraView, Keyframe
-from distill.splits import Percent, choose, share
+from distill.splits import Percent, choose
 from relidar.config_file import Model
 from relidar.errors import DatasetError
 
@@ -26,7 +26,11 @@ SPLITS: dict[str, tuple[str, ...]] = {
 
 
 class SemanticKittiConfig(Model):
-    """Where SemanticKITTI lies; set preprocessing.intensity_max to 1, its full return."""
+    """Where SemanticKITTI lies.
+
+    Its full return is 1. Another preprocessing.intensity_max scales its clouds in training and evaluation, and then the trained
+    student expects that scale of the clouds it is given.
+    """
 
     kind: Literal["semantic_kitti"]
     root: str
@@ -37,7 +41,7 @@ class SemanticKittiConfig(Model):
 
 
 def kitti_keyframes(config: SemanticKittiConfig, split: str, percent: Percent = 100) -> list[Keyframe]:
-    """The clouds of a split's sequences that are there, or every (100 / percent)-th of them.
+    """The clouds of a split's sequences that are there, or every (100 / percent)-th of them from the first on, as SLidR counts.
 
     Raises:
         DatasetError: unknown split, none of its sequences there, or one without calibration or images.
@@ -48,7 +52,7 @@ def kitti_keyframes(config: SemanticKittiConfig, split: str, percent: Percent = 
     if not there:
         raise DatasetError(f"{config.root}: none of the sequences {', '.join(names)} in sequences/; give the folder above it.")
     frames = [frame for folder in there for frame in _frames(semantic_kitti.Sequence.open(folder), config.cameras)]
-    return share(frames, percent)
+    return frames[:: 100 // percent]
 
 
 def _frames(sequence: semantic_kitti.Sequence, cameras: Sequence[str]) -> list[Keyframe]:

@@ -27,7 +27,7 @@ def draw_rows(
 
     Args:
         view: what the teacher says about it.
-        voxel: (P,) voxel of each of the view's pairs, -1 where the point lies in none.
+        voxel: (P,) voxel of each of the view's pairs, -1 where the point lies in none; one at least lies in one.
         pairing: what a row is.
         limit: rows at most.
         even: evenly over what the teacher tells apart, rather than evenly over the scan.
@@ -60,7 +60,5 @@ def _draw(
     numbers: NDArray[np.integer], weight: NDArray[np.floating] | None, limit: int, generator: np.random.Generator
 ) -> NDArray[np.integer]:
     """At most `limit` different ones of `numbers`, in order; their chances are as their weights, equal without."""
-    if len(numbers) == 0:  # of which nothing can be drawn, not even nothing
-        return numbers
     weight = np.ones(len(numbers)) if weight is None else weight
     return np.sort(generator.choice(numbers, min(limit, len(numbers)), replace=False, p=weight / weight.sum()))

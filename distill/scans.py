@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from distill.augmentation import augment, crop_box, in_box
 from distill.config import TrainConfig
-from distill.datasets import read_cloud
+from distill.datasets import full_return, read_cloud
 from distill.images import image_size
 from distill.keyframe import Keyframe, image_pairs
 from distill.rows import draw_rows
@@ -68,6 +68,7 @@ class TrainingScans(Dataset[Scan]):
         self._frames = frames
         self._cache = cache
         self._config = config
+        self._gain = np.float32(config.preprocessing.intensity_max / full_return(config.data))
 
     def __getitem__(self, index: int) -> Scan:
         """Reads and changes scan `index`; raises DatasetError for a damaged file or a missing teacher view."""
@@ -78,7 +79,7 @@ class TrainingScans(Dataset[Scan]):
         xyz_m, intensity = read_cloud(frame.cloud)
         view = self._cache.read(frame)
         changed_m = augment(xyz_m, self._config.augment, generator)
-        voxels = voxelise(changed_m, intensity, self._config.preprocessing)
+        voxels = voxelise(changed_m, intensity * self._gain, self._config.preprocessing)
         schedule = self._config.schedule
         limit = max(2, schedule.rows // schedule.batch_scans)
         voxel = voxels.voxel_of_point[view.point]

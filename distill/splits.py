@@ -46,7 +46,7 @@ def choose(splits: Mapping[str, Sequence[str]], split: str, source: str) -> list
 
 
 def share(items: Sequence[T], percent: Percent) -> list[T]:
-    """Every (100 / percent)-th item: of 700 scenes 7, 35, 70 or 175, as SLidR counts them (the 100th, 200th, ... for 1 %).
+    """Every (100 / percent)-th item: of 700 scenes 7, 35, 70 or 175, as SLidR counts nuScenes' (the 100th, 200th, ... for 1 %).
 
     Raises:
         DatasetError: there are fewer than 100 / percent.

@@ -37,7 +37,10 @@ def tolerance(x: Tensor, label: Tensor) -> Tensor:
     # The products of all pairs of a class are the square of its sum, those of each row with itself included.
     total = x.new_zeros(classes, x.shape[1]).index_add(0, label, x)
     count = torch.bincount(label, minlength=classes)
-    return (total.square().sum() - x.square().sum()) / (count * (count - 1)).sum()
+    pairs = (count * (count - 1)).sum()
+    mean = (total.square().sum() - x.square().sum()) / pairs.clamp(min=1)
+    # The sums differ by rounding, so that without a pair their quotient by 0 could as well be infinite.
+    return torch.where(pairs > 0, mean, torch.nan)
 
 
 @torch.no_grad()

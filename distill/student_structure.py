@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from distill.checkpoint import StudentCheckpoint
 from distill.config import TrainConfig
-from distill.datasets import read_cloud, read_labels
+from distill.datasets import full_return, read_cloud, read_labels
 from distill.keyframe import Keyframe
 from distill.pooling import pool
 from distill.structure import structure_gaps
@@ -38,7 +38,7 @@ def measure_structure(
 
     Args:
         checkpoint: the student, and how it sees clouds.
-        config: says which teacher, superpixels and pairs.
+        config: says which dataset and teacher, and which superpixels: the places compared are always these, never pixels.
         frames: one at least.
         label_map: what the labels of the keyframes mean; with it the tolerance of both sides is there too.
         limit: keyframes at most.
@@ -53,11 +53,12 @@ def measure_structure(
             f"teacher {config.teacher.kind} is {teacher.feature_width} wide, the student {checkpoint.student.feature_width}; "
             "give the configuration that the student was trained with."
         )
+    gain = np.float32(checkpoint.preprocessing.intensity_max / full_return(config.data))
     gaps: list[dict[str, float]] = []
     for frame in tqdm(frames[:: -(-len(frames) // limit)], desc="structure", unit="keyframe"):
         view = view_keyframe(frame, teacher, config.superpixels, config.occlusion)
         xyz_m, intensity = read_cloud(frame.cloud)
-        voxels = voxelise(xyz_m, intensity, checkpoint.preprocessing)
+        voxels = voxelise(xyz_m, intensity * gain, checkpoint.preprocessing)
         features = executor(voxels.features, build_rulebook(voxels.coordinates, LEVELS))
         voxel = voxels.voxel_of_point[view.point]
         kept = voxel >= 0

@@ -133,7 +133,9 @@ def view_keyframe(
         segments = cells if pairing == "pixels" else superpixels(image, config, view.image)
         point, pixel = image_pairs(xyz_m, view, height, width, occlusion)
         occupied, row = np.unique(segments.ravel()[pixel], return_inverse=True)
-        pooled = _pool(seen_by_teacher, segments)[torch.from_numpy(occupied)]
+        # A cell is its own mean; to pool cells would take a count of each pair of two.
+        pooled = seen_by_teacher.flatten(1).T if pairing == "pixels" else _pool(seen_by_teacher, segments)
+        pooled = pooled[torch.from_numpy(occupied)]
         features.append(torch.nn.functional.normalize(pooled, dim=1).numpy().astype(np.float16))
         points.append(point.astype(np.int32))
         rows.append((row + count).astype(np.int32))

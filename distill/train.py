@@ -2,7 +2,7 @@
 
 Any value of the configuration can be given on the command line. `torchrun` runs it on several processes, or machines that share
 the run folder: the loss is over the rows of all and batch norm over the voxels of all, so that two processes of one scan each do
-what one does with two.
+what one does with two, with half the schedule.rows each.
 
     python -m distill.train --config configs/street.yaml
     python -m distill.train --config configs/street.yaml --run runs/contrastive --loss.kind contrastive --optim.lr 1e-3

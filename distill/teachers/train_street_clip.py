@@ -3,8 +3,9 @@
 As in CLIP (Radford et al., ICML 2021) and LiT (Zhai et al., CVPR 2022): in a batch of regions and captions each region shall be
 nearest to its own caption and each caption to its own region, at a temperature that is learnt. So only the differences between
 captions matter, and nothing draws image features to where the words are: the gap between text and image (Liang et al., NeurIPS
-2022). The network starts from pixel_text's, with a new last layer, so that the two teachers see equally well and differ in how
-they are tied to the words. The weights that relidar ships were made so, in 24 minutes of one core that did other work, too:
+2022). The network starts from pixel_text's trunk, with a new last layer, and is the weaker teacher: on unseen cities it reaches
+61.5 % mean IoU over pixels against pixel_text's 77.6 %. The weights that relidar ships were made so, in 24 minutes of one core
+that did other work, too:
 
     python -m distill.teachers.train_street_clip --out street_clip.safetensors
 

@@ -244,5 +244,7 @@ def test_a_dataset_is_probed_tuned_and_shot(
     save_student(tiny_checkpoint, tmp_path / "narrow.pt")
     with pytest.raises(ConfigError, match="is 384 wide, the student 32"):
         run(monkeypatch, "fine-tune", *words, "--checkpoint", tmp_path / "narrow.pt")
+    with pytest.raises(ConfigError, match=r"--split val: 1 of its 1 keyframes are in data\.val_split \(val\)"):
+        run(monkeypatch, "fine-tune", *words, "--split", "val")
     with pytest.raises(DatasetError, match="10 % is every 10th, but there are only 2"):
         run(monkeypatch, "fine-tune", *words, "--percent", 10)

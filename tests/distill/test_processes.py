@@ -123,4 +123,3 @@ def test_torchrun_trains_as_one_process_does(config_values: dict, tmp_path: Path
     # Adam divides small gradients by themselves, rounding included, so weights drift apart in float32; the test of one step in
     # float64 compares them.
     assert losses[2] == pytest.approx(losses[1], rel=1e-3)
-    assert students[1].keys() == students[2].keys()

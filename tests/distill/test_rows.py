@@ -52,11 +52,3 @@ def test_even_rows_find_what_is_rare(pairing: Pairing) -> None:
         shares.append(np.mean([view.superpixel[rows.voxel[0]] == 0 for rows in drawn]))
     assert shares[0] < 0.08
     assert 0.4 < shares[1] < 0.6
-
-
-def test_a_scan_that_no_image_sees_has_no_rows() -> None:
-    view = a_view()
-    for pairing in ("superpixels", "pixels"):
-        rows = draw_rows(view, np.full(3000, -1, np.int32), pairing, 10, True, np.random.default_rng(0))
-        assert rows.teacher.shape == (0, 4)
-        assert len(rows.voxel) == len(rows.row) == 0

@@ -61,6 +61,13 @@ def test_the_teachers_tolerance_is_that_of_its_view_by_majority_of_the_points(
     assert found["relation_gap"] > 0
 
 
+def test_a_student_of_another_unit_of_intensity_sees_the_same(config: TrainConfig, student: StudentCheckpoint) -> None:
+    frames = read_keyframes(config.data, "val")
+    of_one = replace(student, preprocessing=student.preprocessing.model_copy(update={"intensity_max": 1.0}))
+    assert student.preprocessing.intensity_max == 255
+    assert measure_structure(of_one, config, frames) == pytest.approx(measure_structure(student, config, frames), rel=1e-3)
+
+
 def test_without_labels_there_is_no_tolerance_and_frames_are_spread(config: TrainConfig, student: StudentCheckpoint) -> None:
     frames = read_keyframes(config.data, "train")
     first = measure_structure(student, config, frames, limit=1)

@@ -33,11 +33,24 @@ class Agreement:
     max_score_abs: float = 0.0
     """Largest difference of a voxel's score or margin."""
 
+    def faults(self, tolerance: float) -> list[str]:
+        """What is beyond its limit: features and scores, or in a lower precision the labels; a NaN always is."""
+        if self.precision == "fp32":
+            differences = {"a feature": self.max_abs, "a score": self.max_score_abs}
+            return [
+                f"{what} differs by {by:.1e}, limit {tolerance:.0e}" for what, by in differences.items() if not by <= tolerance
+            ]
+        faults = [] if self.max_abs >= 0 else ["a feature is not a number"]
+        limit = LABEL_AGREEMENT[self.precision]
+        return (
+            faults
+            if self.label_agreement >= limit
+            else [*faults, f"same label for {self.label_agreement:.2%}, limit {limit:.1%}"]
+        )
+
     def holds(self, tolerance: float) -> bool:
-        """Whether it is within the tolerance, or in a lower precision keeps the labels; a NaN does neither."""
-        if self.precision != "fp32":
-            return bool(self.max_abs >= 0) and self.label_agreement >= LABEL_AGREEMENT[self.precision]
-        return self.max_abs <= tolerance and self.max_score_abs <= tolerance
+        """Whether it has no fault."""
+        return not self.faults(tolerance)
 
 
 def agreement(

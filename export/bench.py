@@ -79,7 +79,7 @@ class BackendTimes:
     gflops: float | None = None
     """10^9 needed operations a second in `infer`, over all scans."""
     share_of_peak: float | None = None
-    """The same as a share of the CPU's peak; None on other devices."""
+    """The same as a share of the CPU's peak in single precision; None on other devices, in int8, and for "auto"."""
     memory_mib: float | None = None
     """What the process grew by from before the backend was opened until after the scans."""
 
@@ -124,7 +124,7 @@ def _times(
     before_mib = resident_mib()
     try:
         executor = open_executor(bundle, backend, threads)
-        segmenter = Segmenter.of_bundle(bundle, executor)
+        segmenter = Segmenter.of_bundle(bundle, executor, threads)
         for message in messages:  # buffers grow, kernels compile
             _one_scan(segmenter, message)
         stages: dict[str, list[float]] = defaultdict(list)

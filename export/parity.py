@@ -6,8 +6,9 @@
 Compared are the features, and the scores and labels of the bundle's classes, which the dense graph computes itself.
 
 The reference is PyTorch running the checkpoint; without --checkpoint it is the golden features that PyTorch left in the bundle,
-and the pairs graph on other scans. Only --checkpoint needs PyTorch. The exit code is 1 where a unit feature in single precision
-differs by more than the bundle's tolerance, or where half precision changes too many labels.
+and the pairs graph on other scans. Only --checkpoint needs PyTorch. The exit code is 1 where in single precision a unit
+feature, a score or a margin differs by more than the bundle's tolerance, or where half precision or int8 changes more labels than
+each may.
 
 The figures stay in the bundle as parity.json, with the hash of the manifest that they belong to. The manifest does not list them:
 they are evidence about the files that it lists, and may be measured anew at any time. Half precision runs through ONNX Runtime on
@@ -29,7 +30,7 @@ from relidar.atomic import write_text
 from relidar.bundle import CPU_INT8_PROGRAM, CPU_PROGRAM, DENSE_FP16_ONNX, MANIFEST, Bundle, Precision, open_bundle, sha256_file
 from relidar.compiled.executor import CompiledExecutor
 from relidar.errors import BackendError, CloudError
-from relidar.executor import LABEL_AGREEMENT, FeatureExecutor
+from relidar.executor import FeatureExecutor
 from relidar.onnx_executor import DenseExecutor, PairsExecutor
 from relidar.rulebook import Rulebook, build_rulebook
 from relidar.segmenter import ClassScorer
@@ -218,6 +219,17 @@ def table(parity: Parity) -> str:
     return "\n".join(lines)
 
 
+def faults(parity: Parity) -> str:
+    """The forms that fail, a line each, with what they exceed."""
+    forms_of = {GOLDEN_SCAN: parity.forms} | {scan_set.name: scan_set.forms for scan_set in parity.scan_sets}
+    return "\n".join(
+        f"  {form.name}, {where}: {'; '.join(form.faults(parity.tolerance))}"
+        for where, forms in forms_of.items()
+        for form in forms
+        if not form.holds(parity.tolerance)
+    )
+
+
 def _rows(forms: Sequence[Agreement]) -> list[str]:
     columns = {"max abs": 9, "p99.9 abs": 9, "mean abs": 9, "min cosine": 11, "mean cosine": 11, "max score": 9, "same label": 11}
     head = " ".join([f"{'form':26}", *(f"{name:>{width}}" for name, width in columns.items())])
@@ -249,11 +261,9 @@ def main() -> None:
         if path is not None:
             write_text(path, content)
     if not parity.holds:
-        worst = min(form.label_agreement for form in parity.all_forms)
         raise BackendError(
-            f"{arguments.bundle}: differs by {parity.max_abs:.1e}, tolerance {parity.tolerance:.0e}; same label for {worst:.2%} "
-            f"in the worst form, expected {LABEL_AGREEMENT['fp16']:.1%} of half precision; export it again, from the checkpoint "
-            "that it is compared with, and where only half precision fails build fp32 engines."
+            f"{arguments.bundle}: not all forms agree:\n{faults(parity)}\nExport it again, from the checkpoint that it is "
+            "compared with; where only half precision fails build fp32 engines, where only int8 fails calibrate it again."
         )
 
 

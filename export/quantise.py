@@ -3,7 +3,7 @@
   python -m export.quantise runs/demo/bundle --scans runs/demo/street/samples/LIDAR_TOP --scans my_scans
 
 Then `backend: compiled-cpu-int8` runs it. `auto` never does, since int8 changes some labels: the command says how many, on scans
-that it did not measure. Give scans of the sensor and the places that the vehicle will see; a few hundred are enough.
+that it did not measure. Give scans of the sensor and the places that the vehicle will see.
 
 Activations follow a ReLU, so they are 0..255 steps of a 255th of a quantile of what was measured: the rare larger ones are cut
 off, and all others are the finer for it. Weights are -63..63 steps, which each output channel chooses for itself.
@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from tqdm import tqdm
 
-from export.scans import scans_of_folder
+from export.scans import SCANS, scans_of_folder
 from relidar import command_line
 from relidar.bundle import CPU_INT8_PROGRAM, CPU_PROGRAM, Bundle, open_bundle, sha256_file, write_manifest
 from relidar.compiled.program import CompiledProgram
@@ -33,7 +34,7 @@ Input = tuple[NDArray[np.float32], Rulebook]
 """Features (V, C_in) and the tables of the same voxels."""
 
 QUANTILE = 0.9999
-"""Found on real scans of nuScenes: with the largest value itself 0.4 % more of the labels change."""
+"""The rare values above it are cut off, so that the steps of all others are finer."""
 SMALLEST_RANGE = 1e-6
 """Of an activation that never fires: it still needs a step."""
 HELD_OUT = 8
@@ -91,8 +92,10 @@ def label_agreement(program: Program, scans: Sequence[Input], words: Words, thre
 def quantise(bundle: Bundle, scans: Sequence[Input]) -> float:
     """Puts the calibrated program into the bundle; returns the label agreement on the scans that were held out.
 
+    The bundle can be opened at every moment: while the program is replaced, the manifest lists none.
+
     Raises:
-        BundleError: the bundle has no program of the CPU, or cannot be written.
+        BundleError: the bundle has no program of the CPU, or cannot be written; it then has no int8 program or the earlier one.
         CloudError: fewer than two scans.
     """
     if CPU_PROGRAM not in bundle.manifest.sha256:
@@ -102,9 +105,18 @@ def quantise(bundle: Bundle, scans: Sequence[Input]) -> float:
     held_out = list(scans[::HELD_OUT])
     measured = [scan for index, scan in enumerate(scans) if index % HELD_OUT]
     program = calibrated(load_program(bundle.path / CPU_PROGRAM), tqdm(measured, desc="measure", unit="scan"))
-    save_program(program, bundle.path / CPU_INT8_PROGRAM)
-    sha256 = bundle.manifest.sha256 | {CPU_INT8_PROGRAM: sha256_file(bundle.path / CPU_INT8_PROGRAM)}
-    write_manifest(bundle.path, bundle.manifest.model_copy(update={"sha256": sha256}))
+    path = bundle.path / CPU_INT8_PROGRAM
+    sha256 = {name: digest for name, digest in bundle.manifest.sha256.items() if name != CPU_INT8_PROGRAM}
+    try:
+        write_manifest(bundle.path, bundle.manifest.model_copy(update={"sha256": sha256}))
+        save_program(program, path)
+        sha256[CPU_INT8_PROGRAM] = sha256_file(path)
+        write_manifest(bundle.path, bundle.manifest.model_copy(update={"sha256": sha256}))
+    except (OSError, SafetensorError) as error:
+        raise BundleError(
+            f"{path}: cannot be written ({error}); free space or make the folder writable, and run the command again. "
+            "The rest of the bundle is as it was."
+        ) from error
     return label_agreement(program, held_out, bundle.words())
 
 
@@ -117,7 +129,7 @@ def main() -> None:
         type=Path,
         action="append",
         required=True,
-        help="folder of .pcd.bin or .npz scans, repeatable; 64 of each are taken",
+        help=f"folder of .pcd.bin or .npz scans, repeatable; up to {SCANS} of each are taken evenly",
     )
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -151,7 +152,9 @@ def test_another_student_fails_the_command(tiny_bundle: Path, tiny_checkpoint: S
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert "export it again" in done.stderr
+    assert "Export it again" in done.stderr
+    assert re.search(r"  compiled-cpu, golden scan: a feature differs by .*, limit 1e-04; a score differs by", done.stderr)
+    assert re.search(r"  onnxruntime-cpu-dense-fp16, golden scan: same label for .*%, limit 99\.5%", done.stderr)
     assert "onnxruntime-cpu" in done.stdout
     figures = json.loads((tmp_path / "p.json").read_text())
     assert not figures["holds"]

@@ -66,6 +66,28 @@ def test_a_calibrated_bundle_runs_in_int8(tiny_bundle: Path, tmp_path: Path, ran
         quantise(bundle, scans[:1])
 
 
+def test_a_second_calibration_that_fails_leaves_a_bundle_that_opens(
+    tiny_bundle: Path, tmp_path: Path, random_cloud: Callable
+) -> None:
+    shutil.copytree(tiny_bundle, tmp_path / "b")
+    bundle = open_bundle(tmp_path / "b")
+    scans = []
+    for seed in range(2):
+        cloud = random_cloud(300, seed)
+        voxels = voxelise(cloud.xyz_m, cloud.intensity, bundle.manifest.preprocessing)
+        scans.append((voxels.features, build_rulebook(voxels.coordinates, 5)))
+    quantise(bundle, scans)
+    again = open_bundle(bundle.path)
+    (bundle.path / CPU_INT8_PROGRAM).unlink()
+    (bundle.path / CPU_INT8_PROGRAM).mkdir()  # a file cannot take its place
+    with pytest.raises(BundleError, match=r"student-cpu-int8.safetensors: cannot be written .* run the command again"):
+        quantise(again, scans)
+    assert open_bundle(bundle.path).manifest.sha256 == open_bundle(tiny_bundle).manifest.sha256
+    (bundle.path / CPU_INT8_PROGRAM).rmdir()
+    quantise(again, scans)
+    assert open_bundle(bundle.path).manifest.sha256.keys() == again.manifest.sha256.keys()
+
+
 def test_a_bundle_of_an_older_export_is_told(tiny_bundle: Path) -> None:
     bundle = open_bundle(tiny_bundle)
     sha256 = {name: value for name, value in bundle.manifest.sha256.items() if name != CPU_PROGRAM}

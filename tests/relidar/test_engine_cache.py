@@ -1,5 +1,6 @@
 """What the cache refuses to load and to store; that engines are built, kept and rebuilt is tested beside the builder."""
 
+import fcntl
 import resource
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relidar.bundle import ENGINES, Bundle, open_bundle
-from relidar.engine_cache import EngineKey, engine_key, input_shapes, load_plan, plan_fault, plan_path, store_plan
+from relidar.engine_cache import EngineKey, building, engine_key, input_shapes, load_plan, plan_fault, plan_path, store_plan
 from relidar.errors import BackendError
 from relidar.words import MOST_PROMPTS, MOST_QUERIES
 
@@ -75,8 +76,24 @@ def test_what_a_killed_builder_left_is_removed(bundle: Bundle, key: EngineKey) -
     path.parent.mkdir()
     half = path.with_name(f".{path.name}.abc.plan")
     half.write_bytes(b"half")
-    store_plan(bundle, key, b"plan")
-    assert not half.exists()
+    with building(bundle):
+        assert not half.exists()
+        store_plan(bundle, key, b"plan")
+
+
+def test_without_locks_nothing_of_others_is_removed(bundle: Bundle, key: EngineKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = plan_path(bundle, key)
+    path.parent.mkdir()
+    half = path.with_name(f".{path.name}.abc.plan")
+    half.write_bytes(b"half")
+    with building(bundle):
+        store_plan(bundle, key, b"plan")
+    assert half.exists()
+    assert load_plan(bundle, key) == b"plan"
 
 
 def test_the_profile_takes_any_number_of_words(bundle: Bundle) -> None:

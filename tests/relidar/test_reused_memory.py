@@ -1,5 +1,8 @@
 """Memory that scans share one after the other, never at once."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,6 +12,18 @@ from relidar.reused_memory import BLOCKS, ReusedMemory
 from relidar.rulebook import build_rulebook
 
 SHAPES = [(100, 27), (0, 8), (40, 8)]
+
+FORK_WHILE_ANOTHER_THREAD_LOOKS_FOR_A_BLOCK = """
+import os, signal, sys
+from relidar import reused_memory
+memory = reused_memory.ReusedMemory()
+with reused_memory._lock:
+    child = os.fork()
+    if not child:
+        signal.alarm(20)  # ends a child that waits for ever
+        os._exit(0 if memory.arrays([(3, 8)])[0].shape == (3, 8) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
 
 
 def address(arrays: list[np.ndarray]) -> int:
@@ -80,3 +95,8 @@ def test_threads_get_different_memory(threads: int) -> None:
 
     with ThreadPoolExecutor(threads) as pool:
         assert all(pool.map(work, range(500)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
+    subprocess.run([sys.executable, "-c", FORK_WHILE_ANOTHER_THREAD_LOOKS_FOR_A_BLOCK], check=True, timeout=120)

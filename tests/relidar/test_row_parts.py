@@ -39,19 +39,28 @@ def test_zero_threads_are_one_a_core() -> None:
 def test_every_part_runs_once_and_on_more_than_one_thread() -> None:
     seen: list[tuple[int, int, str]] = []
 
+    begun = threading.Event()
+
     def kernel(part: int, parts: int, who: str) -> None:
-        time.sleep(0.01)
+        if part == 0:
+            assert begun.wait(60)
+        begun.set()
         seen.append((part, parts, who + str(threading.get_ident() != threading.main_thread().ident)))
 
     row_parts.run_parts(kernel, 3, "other: ")
-    assert sorted(seen) == [(0, 3, "other: False"), (1, 3, "other: True"), (2, 3, "other: True")]
+    assert sorted(entry[:2] for entry in seen) == [(0, 3), (1, 3), (2, 3)]
+    assert {(0, 3, "other: False"), (1, 3, "other: True")} < set(seen)
 
 
 @pytest.mark.parametrize("failing", [0, 1])
 def test_an_error_comes_out_after_all_parts_have_ended(failing: int) -> None:
     ended = []
+    begun = threading.Event()
 
     def kernel(part: int, parts: int) -> None:
+        if part == 0:
+            assert begun.wait(60)
+        begun.set()
         if part == failing:
             raise ArithmeticError(f"part {part}")
         time.sleep(0.05)
@@ -60,6 +69,20 @@ def test_an_error_comes_out_after_all_parts_have_ended(failing: int) -> None:
     with pytest.raises(ArithmeticError, match=f"part {failing}"):
         row_parts.run_parts(kernel, 2)
     assert ended == [1 - failing]
+
+
+def test_where_no_thread_can_be_started_the_caller_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    row_parts._forget_pool()
+    ran: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        row_parts.run_parts(lambda part, parts: ran.append(part), 3)
+    assert ran == [0, 1, 2]
+    row_parts.run_parts(lambda part, parts: ran.append(10 + part), 2)  # the pool still has the others in its queue
+    assert sorted(ran) == [0, 1, 2, 10, 11]
 
 
 def test_several_threads_may_build_rulebooks_at_once() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from relidar import backends
 from relidar.backends import open_executor
-from relidar.bundle import DENSE_ONNX, Bundle, open_bundle
+from relidar.bundle import CPU_PROGRAM, DENSE_ONNX, Bundle, open_bundle
 from relidar.cuda_device import DeviceBuffer, Workspace
 from relidar.dense_graph import SCORE_OUTPUTS
 from relidar.engine_cache import EngineKey, engine_key, plan_path, store_plan
@@ -222,6 +222,20 @@ def test_auto_takes_the_engine_and_a_scan_over_capacity_is_answered_by_the_cpu(
         if over:
             assert np.array_equal(answer.score, exact.score)
             assert np.array_equal(answer.label, exact.label)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_fallback_whose_file_was_changed_is_refused(bundle: Bundle, random_cloud: Callable[..., Any], replaced: bool) -> None:
+    proved = open_executor(bundle, threads=1)
+    file = bundle.path / CPU_PROGRAM
+    file.unlink()
+    if replaced:
+        file.write_bytes(b"another")
+    features, rulebook = voxels_of(bundle, random_cloud(30_000))
+    with pytest.raises(
+        BackendError, match=r"student-cpu\.safetensors (is not what it was|cannot be read).*load the bundle again"
+    ):
+        proved.scores(features, rulebook, bundle.words())
 
 
 def test_an_engine_without_a_fallback_is_not_taken(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

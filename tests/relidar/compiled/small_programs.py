@@ -37,7 +37,9 @@ def random_program(random: np.random.Generator, in_channels: int, widths: Sequen
         convolution("e0", "d", "submanifold_1", below, below),
         Add("e1", "e0", "d"),
         Relu("e", "e1"),
-        convolution("f0", "e", "up_0", below, up),
+        linear("m0", "e", below, up),
+        Relu("m", "m0"),
+        convolution("f0", "m", "up_0", up, up),
         Relu("f", "f0"),
         Concat("g", "f", "a"),
         convolution("h0", "g", "submanifold_0", up + stem, last),
@@ -107,7 +109,7 @@ def interpret_int8(program: Program, features: np.ndarray, rulebook: Rulebook) -
                 steps.append(replace(step, weight=np.round(scaled / weight_step) * weight_step / channel_steps[x][:, None]))
                 continue
             case Relu(output, _) if output in step_of:
-                width = len(next(s.bias for s in reversed(steps) if isinstance(s, Convolution)))
+                width = len(next(s.bias for s in reversed(steps) if isinstance(s, Convolution | Linear)))
                 channel_steps[output] = np.full(width, step_of[output])
         steps.append(step)
 

@@ -14,9 +14,9 @@ from distill.torch_executor import TorchExecutor
 from export.program import lower
 from export.quantise import calibrated
 from relidar.compiled.program import CompiledProgram
-from relidar.errors import BackendError
-from relidar.executor import FEATURES
-from relidar.program import Add, Cast, Concat, Program, Relu
+from relidar.errors import BackendError, BundleError
+from relidar.executor import FEATURES, UNIT_FEATURES
+from relidar.program import Add, Cast, Concat, Convolution, Linear, Normalise, Program, Relu, Step
 from relidar.rulebook import Rulebook
 from relidar.words import Words
 from tests.relidar.compiled.small_programs import interpret, interpret_int8, random_program, random_scan
@@ -168,6 +168,25 @@ def test_a_scan_that_does_not_fit_is_refused() -> None:
         compiled.scores(features, rulebook, random_words(np.random.default_rng(0), 3, 0, 21))
 
 
+def linear(output: str, inputs: int, outputs: int, x: str) -> Linear:
+    return Linear(output, x, np.ones((inputs, outputs), np.float32), np.zeros(outputs, np.float32))
+
+
+def unit_rows() -> tuple[Step, ...]:
+    return linear("wide", 24, 20, "a"), Normalise("early", "wide")
+
+
+def two_halves() -> tuple[Step, ...]:
+    return linear("left", 24, 24, "a"), linear("right", 24, 24, "a"), Concat("pair", "left", "right")
+
+
+def sum_with(name: str, residual: str, channels: int) -> tuple[Step, ...]:
+    convolution = Convolution(
+        "as wide", "a", "submanifold_0", np.ones((27, 24, channels), np.float32), np.zeros(channels, np.float32)
+    )
+    return convolution, Add(f"sum with {name}", "as wide", residual)
+
+
 @pytest.mark.parametrize(
     "steps",
     [
@@ -175,13 +194,62 @@ def test_a_scan_that_does_not_fit_is_refused() -> None:
         lambda steps: (*steps[:2], Relu("again", "a"), *steps[2:]),
         lambda steps: (*steps[:2], Add("sum", "a", "a"), *steps[2:]),
         lambda steps: (*steps[:1], Concat("pair", FEATURES, "a0"), *steps[1:]),
-        lambda steps: steps[:-1],
+        lambda steps: (*steps[:-2], replace(steps[-2], output=UNIT_FEATURES)),
+        lambda steps: (*steps[:2], Normalise("unit", "a"), *steps[2:]),
+        lambda steps: (*steps[:2], *unit_rows(), *steps[2:]),
+        lambda steps: (*steps[:2], *sum_with("input", FEATURES, 2), *steps[2:]),
+        lambda steps: (*steps[:2], *two_halves(), *sum_with("pair", "pair", 48), *steps[2:]),
+        lambda steps: (
+            *steps[:-2],
+            replace(steps[-2], output="j"),
+            linear("k", 33, 20, "h"),
+            Add("l", "j", "k"),
+            Normalise(UNIT_FEATURES, "l"),
+        ),
     ],
 )
 def test_a_network_of_another_form_is_refused(steps: object) -> None:
     program, _ = small()
     with pytest.raises(BackendError, match="take another backend"):
         CompiledProgram(replace(program, steps=steps(program.steps)), 1)  # type: ignore[operator]
+
+
+def test_steps_that_do_not_fit_together_are_refused() -> None:
+    program, _ = small()
+    with pytest.raises(BundleError, match="compiled-cpu: does not end with unit_features"):
+        CompiledProgram(replace(program, steps=program.steps[:-1]), 1)
+
+
+def test_a_sum_of_a_sum_loses_nothing() -> None:
+    random = np.random.default_rng(0)
+    features, rulebook = random_scan(random, 50, 2)
+    weight = random.normal(size=(27, 2, 12)).astype(np.float32)
+    square = random.normal(size=(12, 12)).astype(np.float32)
+    bias = random.normal(size=12).astype(np.float32)
+    steps = (
+        Convolution("a0", FEATURES, "submanifold_0", weight, bias),
+        Relu("a", "a0"),
+        Linear("b", "a", square, bias),
+        Add("c", "a", "b"),
+        Convolution("d", FEATURES, "submanifold_0", weight[::-1].copy(), bias),
+        Add("e", "d", "c"),
+        Linear("f", "e", square, bias),
+        Normalise(UNIT_FEATURES, "f"),
+    )
+    program = Program(steps, 2, 12, levels=2)
+    np.testing.assert_allclose(CompiledProgram(program, 1)(features, rulebook), interpret(program, features, rulebook), atol=1e-5)
+
+
+def test_a_level_without_voxels_is_refused() -> None:
+    program, scans = small()
+    features, rulebook = scans[0]
+    empty = replace(
+        rulebook,
+        submanifold=(rulebook.submanifold[0], rulebook.submanifold[1][:0]),
+        down=(rulebook.down[0][:0],),
+    )
+    with pytest.raises(BackendError, match=r"levels of \(300, 0\) voxels, expected at least one each"):
+        CompiledProgram(program, 1)(features, empty)
 
 
 @settings(max_examples=15, deadline=None)

@@ -24,7 +24,7 @@ PARAMETERS = {
         str,
         "auto (fastest that works), tensorrt, tensorrt-rtx, onnxruntime-cuda, compiled-cpu, onnxruntime-cpu, compiled-cpu-int8.",
     ),
-    "threads": (int, "Threads of one operator on the CPU, 0 = one a core; several LiDARs share the cores."),
+    "threads": (int, "Threads that work on one scan, 0 = one a core; several LiDARs share the cores."),
     "autostart": (bool, "false: the node waits unconfigured for lifecycle transitions."),
     "build_only": (bool, "true: load, compile and self-test, then end."),
     "prompts": (list[str], "Classes as a YAML list: \"[car, 'person: pedestrian, child']\"; \"['']\" = none."),

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from relidar.bundle import Bundle
+from relidar.bundle import CPU_PROGRAM, PAIRS_ONNX, Bundle, sha256_file
 from relidar.capacity_fallback import CapacityFallback
 from relidar.compiled.executor import CompiledExecutor
 from relidar.errors import BackendError, BundleError
@@ -35,8 +35,8 @@ _ON_DEMAND: dict[str, Callable[[Bundle, int], Executor]] = {
 """Those that change some labels, so that "auto" never takes them."""
 
 BACKENDS = ("auto", *_MAKERS, *_ON_DEMAND)
-ANY_SIZE = ("compiled-cpu", "onnxruntime-cpu")
-"""Those on the CPU, which answer a scan over an engine's capacity; fastest first."""
+ANY_SIZE = {"compiled-cpu": CPU_PROGRAM, "onnxruntime-cpu": PAIRS_ONNX}
+"""Those on the CPU, which answer a scan over an engine's capacity, and the file that each runs; fastest first."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def open_executor(bundle: Bundle, backend: str = "auto", threads: int = 0) -> Pr
     Args:
         bundle: an opened bundle.
         backend: one of BACKENDS; "auto" takes the first of them that passes.
-        threads: of one operator on the CPU; 0 = one a core.
+        threads: on the CPU; 0 = one a core.
 
     Raises:
         BundleError: the golden scan cannot be used.
@@ -112,7 +112,19 @@ def _of_any_size(executor: Executor, bundle: Bundle, threads: int) -> Executor:
     for name in ANY_SIZE:
         proved = _prove(name, bundle, threads)
         if not isinstance(proved, BackendError):
-            return CapacityFallback(executor, capacity, partial(_MAKERS[name], bundle, threads))
+            return CapacityFallback(executor, capacity, partial(_reopened, name, bundle, threads))
         failed[name] = str(proved)
     reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
     raise BackendError(f"{executor.name}: nothing on the CPU runs here to answer scans over its capacity: {reasons}")
+
+
+def _reopened(name: str, bundle: Bundle, threads: int) -> Executor:
+    """An executor that was proved; its file may have been replaced since."""
+    file = bundle.path / ANY_SIZE[name]
+    try:
+        same = sha256_file(file) == bundle.manifest.sha256[file.name]
+    except OSError as error:
+        raise BackendError(f"{name}: {file} cannot be read any more ({error.strerror}); load the bundle again.") from error
+    if not same:
+        raise BackendError(f"{name}: {file} is not what it was when the bundle was opened; load the bundle again.")
+    return _MAKERS[name](bundle, threads)

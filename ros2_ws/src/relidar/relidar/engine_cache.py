@@ -151,8 +151,6 @@ def store_plan(bundle: Bundle, key: EngineKey, plan: bytes) -> Path:
     path = plan_path(bundle, key)
     side_car = SideCar(key=key, plan_sha256=hashlib.sha256(plan).hexdigest(), plan_bytes=len(plan))
     try:
-        for left in path.parent.glob(f".{path.stem}.*"):  # by a builder that was killed: nobody else builds now
-            left.unlink(missing_ok=True)
         path.with_suffix(".json").unlink(missing_ok=True)
         with atomic_file(path) as temporary:
             temporary.write_bytes(plan)
@@ -169,6 +167,8 @@ def store_plan(bundle: Bundle, key: EngineKey, plan: bytes) -> Path:
 def building(bundle: Bundle) -> Iterator[None]:
     """One process at a time builds engines of a bundle; the others wait, and then find what it built.
 
+    What a builder that was killed has left half written is removed.
+
     The lock is the kernel's, on the bundle's folder: it leaves no file behind and ends with its process, however that ends. Where
     the file system has no locks, several may build the same, which costs time only: plans are put in place whole.
     """
@@ -176,6 +176,9 @@ def building(bundle: Bundle) -> Iterator[None]:
     try:
         with suppress(OSError):
             fcntl.flock(folder, fcntl.LOCK_EX)
+            # Only under the lock: without it another may be writing them now.
+            for left in (bundle.path / ENGINES).glob(".*"):
+                left.unlink(missing_ok=True)
         yield
     finally:
         os.close(folder)

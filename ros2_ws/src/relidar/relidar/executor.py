@@ -54,8 +54,7 @@ def self_test(executor: Executor, bundle: Bundle) -> float:
     Raises:
         BundleError: the golden scan does not fit, or has no point in range.
         BackendError: a difference exceeds the bundle's tolerance, or fewer voxels than LABEL_AGREEMENT keep their class, so
-            this backend's answers cannot be trusted. An executor with an attribute `precision` of "fp16" has the bundle's
-            tolerance for that.
+            this backend's answers cannot be trusted. Both go by the executor's attribute `precision`, "fp32" where it has none.
     """
     golden = bundle.golden()
     voxels = voxelise(golden.xyz_m, golden.intensity, bundle.manifest.preprocessing)

@@ -40,7 +40,7 @@ def load_model(path: Path, backend: str, threads: int = 0) -> LoadedModel:
     """
     bundle = open_bundle(path)
     executor = open_executor(bundle, backend, threads)
-    segmenter = Segmenter.of_bundle(bundle, executor)
+    segmenter = Segmenter.of_bundle(bundle, executor, threads)
     golden = bundle.golden()
     segmenter(golden.xyz_m, golden.intensity)
     return LoadedModel(bundle, executor, segmenter, WordSource(bundle), sha256_file(path / MANIFEST))

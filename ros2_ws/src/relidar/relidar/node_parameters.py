@@ -18,7 +18,7 @@ class NodeParameters(Model):
     bundle: str = Field("", description="Folder that `python -m export.trt` wrote. Changes only while unconfigured.")
     backend: str = Field("auto", description=f"One of: {', '.join(BACKENDS)}. Changes only while unconfigured.")
     threads: Annotated[int, Field(ge=0)] = Field(
-        0, description="Threads of one operator on the CPU, 0 = one a core. Changes only while unconfigured."
+        0, description="Threads that work on one scan, 0 = one a core. Changes only while unconfigured."
     )
     autostart: bool = Field(True, description="Configure and activate at start; exit with 1 if that fails. Read at start.")
     build_only: bool = Field(False, description="Load, compile and self-test, then exit with 0. Read at start.")

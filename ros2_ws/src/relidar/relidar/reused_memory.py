@@ -4,6 +4,7 @@ It matters most in the node, where freed memory goes back to the system at once 
 """
 
 import math
+import os
 import sys
 import threading
 from collections.abc import Sequence
@@ -21,17 +22,20 @@ _ALIGNED = 16
 """int32 values in a line of the cache."""
 
 
+_lock = threading.Lock()
+"""Held for moments, by whoever looks for a block of any memory."""
+
+
 class ReusedMemory:
     """Arrays that share a block of memory, which serves again once none of them is referred to."""
 
     def __init__(self) -> None:
         self._blocks: list[NDArray[np.int32]] = []
-        self._lock = threading.Lock()
 
     def arrays(self, shapes: Sequence[tuple[int, ...]]) -> list[NDArray[np.int32]]:
         """One int32 array for each shape, contents undefined, whose memory nobody else refers to."""
         starts = np.cumsum([0] + [-(-math.prod(shape) // _ALIGNED) * _ALIGNED for shape in shapes])
-        with self._lock:
+        with _lock:
             block = self._free_block(int(starts[-1]))
             return [
                 block[start : start + math.prod(shape)].reshape(shape) for start, shape in zip(starts[:-1], shapes, strict=True)
@@ -47,3 +51,12 @@ class ReusedMemory:
             del self._blocks[free[0] if free else 0]  # too small or too large, or taken by whoever keeps its tables
         self._blocks.append(np.empty(int(GROWTH * size), np.int32))
         return self._blocks[-1]
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)  # the thread that held it may not be there in the child

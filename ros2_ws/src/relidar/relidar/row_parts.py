@@ -7,7 +7,8 @@ at once, and which of them is there depends on the machine.
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 
 import numba
 
@@ -30,14 +31,32 @@ def parts_of(rows: int, threads: int) -> int:
 def run_parts(kernel: Callable[..., None], parts: int, *arguments: object) -> None:
     """Runs kernel(part, parts, *arguments) for every part, the first one in the calling thread; returns when all are done.
 
-    The shares write to places of their own, so the results depend neither on the number of parts nor on their order.
+    The caller also runs what no thread has begun by then, so that it all gets done where the system gives no threads. The shares
+    write to places of their own, so the results depend neither on the number of parts nor on their order.
     """
-    others = [_threads().submit(kernel, part, parts, *arguments) for part in range(1, parts)]
+    others: list[Future[None]] = [Future() for _ in range(1, parts)]
+
+    def run(other: Future[None], part: int) -> None:
+        if other.set_running_or_notify_cancel():
+            try:
+                kernel(part, parts, *arguments)
+            except BaseException as error:  # noqa: BLE001  # told to the caller
+                other.set_exception(error)
+            else:
+                other.set_result(None)
+
     try:
+        for part, other in enumerate(others, 1):
+            with suppress(RuntimeError):  # no thread can be started; the pool may run it even so, and then finds it cancelled
+                _threads().submit(run, other, part)
         kernel(0, parts, *arguments)
+        for part, other in enumerate(others, 1):
+            if other.cancel():
+                kernel(part, parts, *arguments)
     finally:
-        wait(others)  # they write to the caller's arrays
-    for other in others:
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)  # they write to the caller's arrays
+    for other in begun:
         other.result()
 
 

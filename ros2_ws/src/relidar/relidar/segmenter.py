@@ -54,18 +54,22 @@ class ClassScorer:
 class Segmenter:
     """Labels points: voxelise, rulebook, student, scores."""
 
-    def __init__(self, executor: Executor, preprocessing: Preprocessing, levels: int, scorer: ClassScorer) -> None:
+    def __init__(
+        self, executor: Executor, preprocessing: Preprocessing, levels: int, scorer: ClassScorer, threads: int = 0
+    ) -> None:
+        """Takes what a bundle holds, and the threads that voxels and rulebooks may use; 0 = one a core."""
         self.executor = executor
         self._preprocessing = preprocessing
         self._levels = levels
         self._scorer = scorer
+        self._threads = threads
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle, executor: Executor) -> "Segmenter":
-        """The segmenter of a bundle's classes, run by an executor of the same bundle."""
+    def of_bundle(cls, bundle: Bundle, executor: Executor, threads: int = 0) -> "Segmenter":
+        """The segmenter of a bundle's classes, run by an executor of the same bundle; `threads` as of the constructor."""
         manifest = bundle.manifest
         scorer = ClassScorer(manifest.classes, bundle.text, manifest.unknown_threshold)
-        return cls(executor, manifest.preprocessing, manifest.student.levels, scorer)
+        return cls(executor, manifest.preprocessing, manifest.student.levels, scorer, threads)
 
     def __call__(
         self, xyz_m: NDArray[np.float32], intensity: NDArray[np.float32] | None, scorer: ClassScorer | None = None
@@ -85,7 +89,7 @@ class Segmenter:
             raise CloudError(f"points {xyz_m.shape}, intensity {shape}: expected (N, 3) and (N,) or None.")
         scorer = scorer or self._scorer
         clock = [time.perf_counter()]
-        voxels = voxelise(xyz_m, intensity, self._preprocessing)
+        voxels = voxelise(xyz_m, intensity, self._preprocessing, self._threads)
         clock.append(time.perf_counter())
         # One more row at the end answers for the points without a voxel, whose index is -1.
         label = np.full(len(voxels.coordinates) + 1, UNLABELLED, np.uint8)
@@ -94,7 +98,7 @@ class Segmenter:
         similarity = np.zeros((len(label), len(scorer.words.queries)), np.float32)
         over_capacity = False
         if len(voxels.coordinates):
-            rulebook = build_rulebook(voxels.coordinates, self._levels)
+            rulebook = build_rulebook(voxels.coordinates, self._levels, threads=self._threads)
             clock.append(time.perf_counter())
             answer = self.executor.scores(voxels.features, rulebook, scorer.words)
             clock.append(time.perf_counter())

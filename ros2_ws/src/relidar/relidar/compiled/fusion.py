@@ -64,7 +64,8 @@ def fuse(program: Program) -> tuple[list[Product], dict[str, Concat]]:
                 added = products.get(other)
                 if product.shortcut or product.residual:
                     raise BackendError(f"compiled-cpu: {output!r} adds more than two values; take another backend.")
-                if added is not None and added.table is None and uses[other] == 1 and not (added.relu or added.unit):
+                plain = added is not None and not (added.relu or added.unit or added.shortcut or added.residual)
+                if added is not None and plain and added.table is None and uses[other] == 1:
                     del products[other]
                     bias = product.bias + added.bias
                     joint = replace(product, bias=bias, shortcut=added.input, shortcut_weight=added.weight[0])

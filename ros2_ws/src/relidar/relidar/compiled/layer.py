@@ -11,7 +11,7 @@ from relidar.compiled.steps import INT8_PRODUCT
 
 @numba.njit(nogil=True)
 def layer_of_block(step, block, every_row, scratch):  # type: ignore[no-untyped-def]
-    """Runs a step of kind PRODUCT or INT8_PRODUCT for one block; scratch holds twice block_rows x columns x 4 bytes."""
+    """Runs a step of kind PRODUCT or INT8_PRODUCT for one block; scratch: `Plan.scratch_size` bytes, in int8."""
     start = block * step.block_rows
     rows, columns = min(step.rows - start, step.block_rows), step.columns
     output = step.output + start * step.output_stride

@@ -17,7 +17,7 @@ from relidar.compiled.places import Place, find_places, input_level, offsets_of,
 from relidar.compiled.steps import INT8_PRODUCT, PAIRS, PRODUCT, STEP
 from relidar.compiled.weights import activation_steps, columns_of, pack, pack_int8
 from relidar.errors import BackendError
-from relidar.executor import UNIT_FEATURES
+from relidar.executor import FEATURES, UNIT_FEATURES
 from relidar.program import Concat, Program, Weights
 
 ANSWER_ROWS = 60
@@ -43,17 +43,19 @@ class Plan:
     """Immutable."""
 
     def __init__(self, program: Program, int8: bool = False) -> None:
-        """Raises BackendError for a program that needs another executor, or for int8 one without a calibration."""
+        """Takes a program that `check_program` lets pass.
+
+        Raises BackendError for one that needs another executor, or for int8 one without a calibration.
+        """
         self.products, self._joined = fuse(program)
-        if not self.products or self.products[-1].output != UNIT_FEATURES or self.products[-1].table is not None:
-            raise BackendError("compiled-cpu: the network does not end with a linear head; take another backend.")
+        _check_form(self.products, self._joined)
         if int8 and not program.largest:
             raise BackendError("compiled-cpu-int8: the network was not calibrated; run `python -m export.quantise`.")
         self.answer = self.products[-1]
         self.levels, self.in_channels = program.levels, program.in_channels
         self.answer_columns = padded(program.feature_width, COLUMNS)
         self._largest = program.largest
-        self._in_bytes = frozenset(program.largest) - {self.answer.input} if int8 else frozenset()
+        self._in_bytes = frozenset(program.largest) - set(self._halves(self.answer.input)) if int8 else frozenset()
         self.places, self.slots = find_places(self.products, self._joined, program, self._in_bytes)
         self.tables = list(dict.fromkeys(product.table for product in self.products if product.table is not None))
         self._packed = [self._pack(product) for product in self.products]
@@ -141,13 +143,26 @@ class Plan:
         widths = [(0, 0)]
         for product in self.products[:-1] if self._in_bytes else ():
             place = self.places[product.output]
-            widths.append((block_rows[place.level], padded(len(place.positions), COLUMNS)))
+            rows = ANSWER_ROWS if product.table is None else block_rows[place.level]
+            widths.append((rows, padded(len(place.positions), COLUMNS)))
         return max(2 * 4 * rows * columns for rows, columns in widths)
 
     def _fill_rows(self, step: np.void, field: str, name: str, slots: Sequence[int]) -> None:
         place: Place = self.places[name]
         slot = self.slots[place.slot]
         _fill(step, **{field: slots[place.slot] + slot.item_bytes * place.start, f"{field}_stride": slot.stride})
+
+
+def _check_form(products: Sequence[Product], joined: Mapping[str, Concat]) -> None:
+    head = products[-1] if products else None
+    if head is None or head.output != UNIT_FEATURES or not head.unit or head.table or head.shortcut or head.residual:
+        raise BackendError("compiled-cpu: the network does not end with a linear head of unit rows; take another backend.")
+    for product in products[:-1]:
+        if product.unit:
+            raise BackendError(f"compiled-cpu: {product.output!r} has unit rows before the end; take another backend.")
+        # Rows that are added must be as wide as those of a product, padding included.
+        if product.residual == FEATURES or product.residual in joined:
+            raise BackendError(f"compiled-cpu: {product.output!r} adds {product.residual!r}, no product's; take another backend.")
 
 
 def _fill(step: np.void, **fields: int) -> None:

@@ -6,7 +6,7 @@ from numba import carray
 
 from relidar.compiled.kernel import COLUMNS, F32_ROWS, INT8_ROWS, tile
 from relidar.compiled.memory import f32_at, i32_at, i64_at, prefetch
-from relidar.compiled.steps import SMALLEST_NORM
+from relidar.program import SMALLEST_NORM
 
 F32_DEPTH_CHUNK = 256
 INT8_DEPTH_CHUNK = 1024
@@ -110,7 +110,7 @@ def norm_of(values, columns):  # type: ignore[no-untyped-def]
     total = np.float32(0)
     for column in range(columns):
         total += values[column] * values[column]
-    return max(np.float32(np.sqrt(total)), SMALLEST_NORM)
+    return max(np.float32(np.sqrt(total)), np.float32(SMALLEST_NORM))
 
 
 @numba.njit(nogil=True)

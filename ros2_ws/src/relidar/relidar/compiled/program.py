@@ -4,7 +4,6 @@ Threads: a scan is run by the caller and by threads of its own, which end with t
 nor changed. Several callers of one program wait for each other; programs of their own run side by side, best with threads=1.
 """
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +20,8 @@ from relidar.compiled.words import FoldedWords, empty_scores, fold
 from relidar.errors import BackendError
 from relidar.executor import FEATURES
 from relidar.program import Program
+from relidar.program_file import check_program
+from relidar.row_parts import cores
 from relidar.rulebook import Rulebook
 from relidar.words import VoxelScores, Words
 
@@ -46,12 +47,14 @@ class CompiledProgram:
             precision: "fp32" or "int8".
 
         Raises:
+            BundleError: the steps do not fit together.
             BackendError: the network is of a form that this executor cannot run, or for int8 not calibrated.
         """
         self.name = "compiled-cpu" if precision == "fp32" else f"compiled-cpu-{precision}"
         self.precision = precision
+        check_program(program, self.name)
         self._plan = Plan(program, precision == "int8")
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or cores()
         self._memory = np.empty(0, np.uint8)
         self._every_row = np.empty(0, np.int32)
         self._lock = threading.Lock()
@@ -100,6 +103,8 @@ class CompiledProgram:
         ]
         if features.shape != (voxels[0], plan.in_channels) or not len(features):
             wrong.append(f"features {features.shape}, expected ({voxels[0]}, {plan.in_channels}) and a voxel at least")
+        if not all(1 <= rows <= voxels[0] for rows in voxels):
+            wrong.append(f"levels of {voxels} voxels, expected at least one each and the most on the first")
         if wrong:
             raise BackendError(f"{self.name}: the scan does not fit the network: {'; '.join(wrong)}.")
 
@@ -128,8 +133,8 @@ class CompiledProgram:
         rows = self._memory[start : start + 4 * columns * len(features)].view(np.float32).reshape(len(features), columns)
         rows[:, : place.depth] = 0
         rows[:, : plan.in_channels] = features
-        if len(self._every_row) < len(features) + ALIGNMENT:  # as above
-            self._every_row = np.arange(int(GROWTH * len(features)) + ALIGNMENT, dtype=np.int32)
+        if len(self._every_row) < max(voxels) + ALIGNMENT:  # tiles look ahead here too
+            self._every_row = np.arange(int(GROWTH * max(voxels)) + ALIGNMENT, dtype=np.int32)
         return steps, [addresses["scratch"] + thread * most_scratch for thread in range(self._threads)]
 
     def _allocate(self, sizes: Mapping[str | int, int]) -> dict[str | int, int]:

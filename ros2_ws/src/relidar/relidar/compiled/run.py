@@ -5,8 +5,8 @@ cache. No two threads write one row, and each row's sum has the same order whate
 so the answer is the same to the bit for any number of threads. Between steps the threads meet; within a step they take blocks by
 counting a shared counter up, so that a thread that the system has put aside holds up its own block only.
 
-The functions work on addresses: `relidar.compiled.plan` fills in the steps, and all checks of shapes and rows are made there, but
-for the rows that tables name, which `_pairs_of_block` compares with the rows there are.
+The functions work on addresses, which `relidar.compiled.plan` fills in. `relidar.program_file.check_program` and `Plan` check the
+network once, `CompiledProgram` checks the shapes of each scan, and `_pairs_of_block` the rows that its tables name.
 """
 
 import zlib

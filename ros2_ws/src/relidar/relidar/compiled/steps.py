@@ -28,4 +28,3 @@ STEP = np.dtype(
 )
 MEETINGS, FAULTS, COUNTERS = 0, 1, 2
 """Places in the int64 array that the threads share: arrivals, table entries without a row, a counter of blocks for each step."""
-SMALLEST_NORM = np.float32(1e-12)

@@ -41,10 +41,10 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
         command = commands.add_parser(name, parents=[out, student, tuning], help=does)
         command.add_argument("--percent", type=int, choices=PERCENTS, default=100, help="of the scenes labelled (default: 100)")
     scans = commands.add_parser("scans", parents=[out, corrupt], help="a bundle on labelled .npz scans")
-    scans.add_argument("folder", type=Path)
-    scans.add_argument("--bundle", type=Path, required=True)
+    scans.add_argument("folder", type=Path, help="labelled .npz scans")
+    scans.add_argument("--bundle", type=Path, required=True, help="what `python -m export.trt` wrote")
     scans.add_argument("--scan-set", type=Path, required=True, help="what the labels mean (configs/scan_sets/*.yaml)")
-    scans.add_argument("--backend", default="auto")
+    scans.add_argument("--backend", default="auto", help="of relidar.backends (default: the fastest that runs here)")
     return whole
 
 

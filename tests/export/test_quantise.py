@@ -49,7 +49,9 @@ def test_an_activation_that_never_fires_is_no_obstacle() -> None:
 def test_a_calibrated_bundle_runs_in_int8(tiny_bundle: Path, tmp_path: Path, random_cloud: Callable) -> None:
     shutil.copytree(tiny_bundle, tmp_path / "b")
     bundle = open_bundle(tmp_path / "b")
-    with pytest.raises(BackendError, match=r"no student-cpu-int8.safetensors; calibrate it with `python -m export.quantise`"):
+    with pytest.raises(
+        BackendError, match=r"no student-cpu-int8.safetensors; calibrate it with `python -m export.quantise .* --scans FOLDER`"
+    ):
         open_executor(bundle, "compiled-cpu-int8")
     scans = []
     for seed in range(4):

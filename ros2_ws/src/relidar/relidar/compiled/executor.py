@@ -30,7 +30,7 @@ class CompiledExecutor(CompiledProgram):
         name = CPU_INT8_PROGRAM if precision == "int8" else CPU_PROGRAM
         if name not in bundle.manifest.sha256:
             again = "export it again from its checkpoint"
-            cure = "calibrate it with `python -m export.quantise`" if precision == "int8" else again
+            cure = f"calibrate it with `python -m export.quantise {bundle.path} --scans FOLDER`" if precision == "int8" else again
             raise BackendError(f"{bundle.path}: this bundle has no {name}; {cure}.")
         super().__init__(load_program(bundle.path / name), threads, precision)
         self.identity = f"{self.name} {name} {bundle.manifest.sha256[name][:32]}"

@@ -149,6 +149,7 @@ def test_every_loss_falls(config_values: dict, tmp_path: Path, loss: str) -> Non
     assert "structure/relation_gap" in log.Tags()["scalars"]
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_too_and_the_weights_stay_float32(config_values: dict, tmp_path: Path) -> None:
     schedule = config_values["schedule"] | {"steps": 30, "precision": "bf16-mixed"}
     student = load_student(train(with_values(config_values, run=str(tmp_path), schedule=schedule, optim={"lr": 0.01}))).student

@@ -112,6 +112,7 @@ def test_a_causal_tower_reads_no_padding(clip_of: Callable[..., OpenClipEncoder]
     assert (len(causal.encode("car").ids), len(all_see_all.encode("car").ids)) == (3, 77)
 
 
+@pytest.mark.slow
 def test_a_prompt_as_long_as_the_context_fits_and_one_longer_is_refused(clip_of: Callable[..., OpenClipEncoder]) -> None:
     reference = clip_of(context_length=10, proj_bias=True)
     encoder, prompt = vehicle(reference), " ".join(["car"] * 8)

@@ -185,6 +185,7 @@ def test_other_weights_are_refused(tmp_path: Path, kind: StreetTeacherKind) -> N
         StreetTeacher(kind, str(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_command_trains_writes_weights_and_says_how_good_they_are(kind: StreetTeacherKind, tmp_path: Path) -> None:
     rig = yaml.safe_load((CONFIGS / "rigs/nuscenes_like.yaml").read_text()) | {"image_width": 320, "image_height": 192}

@@ -35,7 +35,11 @@ def test_f32_tiles_add_the_products_of_their_rows(rows: int) -> None:
     np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", range(1, INT8_ROWS + 1))
+# Each number of rows is compiled anew, which takes seconds.
+MIDDLE = [pytest.param(rows, marks=pytest.mark.slow) for rows in range(2, INT8_ROWS)]
+
+
+@pytest.mark.parametrize("rows", [1, *MIDDLE, INT8_ROWS])
 @settings(max_examples=5, deadline=None)
 @given(st.sampled_from([None, (255, 63), (255, -63)]), st.integers(0, 2**32 - 1))
 def test_int8_tiles_are_exact_up_to_the_largest_values(rows: int, extreme: tuple[int, int] | None, seed: int) -> None:

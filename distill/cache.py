@@ -53,9 +53,12 @@ def open_cache(config: TrainConfig, teacher_fingerprint: str) -> TeacherCache:
     return TeacherCache(folder, teacher_fingerprint, config.superpixels, config.data, config.occlusion, config.pairing)
 
 
-def fill_cache(config: TrainConfig, workers: int, rank: int = 0, world_size: int = 1) -> int:
-    """Views every `world_size`-th training keyframe from `rank` on, in so many processes; returns how many were computed."""
-    frames = read_keyframes(config.data, config.data.train_split)[rank::world_size]
+def fill_cache(config: TrainConfig, workers: int, rank: int = 0, world_size: int = 1, split: str | None = None) -> int:
+    """Views every `world_size`-th keyframe of a split from `rank` on, in so many processes; returns how many were computed.
+
+    The split is that of training unless another is named.
+    """
+    frames = read_keyframes(config.data, split or config.data.train_split)[rank::world_size]
     context = "forkserver" if workers else None
     loader = DataLoader(_Views(frames, config), batch_size=None, num_workers=workers, multiprocessing_context=context)
     with plain_worker_errors():

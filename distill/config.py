@@ -27,6 +27,9 @@ class TextConfig(Model):
     """sentence, or open_clip:MODEL:PRETRAINED; by default that of the teacher, whose space it must share."""
     prompts: str = "configs/prompts/nuscenes16.yaml"
     """Classes for evaluation and export; training does not see them."""
+    spare_dimensions: Annotated[int, Field(ge=0)] = 0
+    """Dimensions added to the student's space in which no image feature and no word has anything: room into which
+    `distill.compare` moves words, so that they lie outside the image features by a known amount."""
 
 
 class RelationalLoss(Model):

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill.scan_folder import SCAN_SETS, described_sets
 from relidar import command_line
 from relidar.atomic import write_text
 from relidar.errors import RelidarError
@@ -27,7 +28,6 @@ STUDENT = DEMO / "train/student.pt"
 BUNDLE = DEMO / "bundle"
 BAG = DEMO / "street/street.mcap"
 LABEL_MAP = "configs/label_maps/nuscenes32.yaml"
-SCAN_SETS = Path("configs/scan_sets")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def steps() -> Iterator[Step]:
     yield Step("parity", "check that all executors agree", command)
     command = f"relidar.replay {BAG} --bundle {BUNDLE} --truth-field category --truth-map {LABEL_MAP} --out {DEMO}/replay"
     yield Step("replay", "label a recorded drive without ROS", command)
-    for folder in real_sets():
+    for folder in described_sets():
         command = f"distill.evaluate scans {shlex.quote(str(folder))} --bundle {BUNDLE}"
         command += f" --scan-set {SCAN_SETS}/{folder.name}.yaml --out {DEMO}/real/{folder.name}.json"
         yield Step(f"real {folder.name}", "label real scans of another sensor and compare", command)
@@ -63,13 +63,6 @@ def steps() -> Iterator[Step]:
         command = f"relidar.play_node {BAG} --rate {rate} --count {count} --out {DEMO}/node_{rate}hz.json"
         yield Step(f"node at {rate} Hz", "play the drive to the ROS 2 node and check its answers", command, beside=node)
     yield Step("report", "put pictures and figures on one page", f"distill.report {DEMO}")
-
-
-def real_sets() -> list[Path]:
-    """Folders of labelled scans under RELIDAR_DATA that configs/scan_sets describes."""
-    data = os.environ.get("RELIDAR_DATA")
-    described = (path.stem for path in sorted(SCAN_SETS.glob("*.yaml")))
-    return [Path(data) / name for name in described if (Path(data) / name).is_dir()] if data else []
 
 
 def run_demo() -> None:

@@ -1,5 +1,6 @@
 """Folders of labelled .npz scans, and the file that says what their numbers mean."""
 
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from relidar.errors import DatasetError
 from relidar.label_map import LabelMap
 
 MAX_LABEL = 65535
+SCAN_SETS = Path("configs/scan_sets")
 
 
 class ScanSet(LabelMap):
@@ -34,6 +36,13 @@ class LabelledScan:
     """(N,) numbers of the dataset."""
     ring: NDArray[np.integer] | None = None
     """(N,) beam of each point, if the file says."""
+
+
+def described_sets() -> list[Path]:
+    """The folders under the one that RELIDAR_DATA names whose labels a file of configs/scan_sets describes."""
+    data = os.environ.get("RELIDAR_DATA")
+    described = (path.stem for path in sorted(SCAN_SETS.glob("*.yaml")))
+    return [Path(data) / name for name in described if (Path(data) / name).is_dir()] if data else []
 
 
 def list_scans(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """The structural gaps between a trained student and its teacher on keyframes of a dataset: part of every evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from distill.keyframe import Keyframe
 from distill.pooling import pool
 from distill.structure import structure_gaps
 from distill.student import LEVELS
-from distill.teacher_cache import view_keyframe
+from distill.teacher_cache import TeacherView, view_keyframe
 from distill.teachers import make_teacher
 from distill.torch_executor import TorchExecutor
 from relidar.errors import ConfigError
@@ -33,6 +33,7 @@ def measure_structure(
     frames: Sequence[Keyframe],
     label_map: LabelMap | None = None,
     limit: int = FRAMES,
+    view_of: Callable[[Keyframe], TeacherView] | None = None,
 ) -> dict[str, float]:
     """The gaps of `structure_gaps`, averaged over keyframes.
 
@@ -42,21 +43,18 @@ def measure_structure(
         frames: one at least.
         label_map: what the labels of the keyframes mean; with it the tolerance of both sides is there too.
         limit: keyframes at most.
+        view_of: reads what the teacher says of a keyframe, for instance from a cache; without it the teacher is run.
 
     Raises:
         DatasetError: a missing or damaged file, or no labels though `label_map` is given.
         ConfigError: the student has not learned from the configuration's teacher.
     """
-    teacher, executor = make_teacher(config.teacher), TorchExecutor(checkpoint.student)
-    if teacher.feature_width != checkpoint.student.feature_width:
-        raise ConfigError(
-            f"teacher {config.teacher.kind} is {teacher.feature_width} wide, the student {checkpoint.student.feature_width}; "
-            "give the configuration that the student was trained with."
-        )
+    executor = TorchExecutor(checkpoint.student)
+    view_of = view_of or _run_teacher(config, checkpoint.student.feature_width)
     gain = np.float32(checkpoint.preprocessing.intensity_max / full_return(config.data))
     gaps: list[dict[str, float]] = []
     for frame in tqdm(frames[:: -(-len(frames) // limit)], desc="structure", unit="keyframe"):
-        view = view_keyframe(frame, teacher, config.superpixels, config.occlusion)
+        view = view_of(frame)
         xyz_m, intensity = read_cloud(frame.cloud)
         voxels = voxelise(xyz_m, intensity * gain, checkpoint.preprocessing)
         features = executor(voxels.features, build_rulebook(voxels.coordinates, LEVELS))
@@ -67,6 +65,7 @@ def measure_structure(
             continue
         k = pool(torch.from_numpy(features), torch.from_numpy(voxel[kept]), torch.from_numpy(row), len(seen))
         q = torch.nn.functional.normalize(torch.from_numpy(view.features[seen]).float(), dim=1)
+        q = torch.nn.functional.pad(q, (0, config.text.spare_dimensions))
         label = None
         if label_map is not None:
             truth = label_map.truth_lookup()[read_labels(frame, len(xyz_m))]
@@ -75,6 +74,17 @@ def measure_structure(
     # A keyframe without two rows of one class has no tolerance.
     known = {name: [gap[name] for gap in gaps if np.isfinite(gap[name])] for name in (gaps[0] if gaps else {})}
     return {name: float(np.mean(values)) for name, values in known.items() if values}
+
+
+def _run_teacher(config: TrainConfig, student_width: int) -> Callable[[Keyframe], TeacherView]:
+    """What the teacher of a configuration says of a keyframe; raises ConfigError if it is not the student's."""
+    teacher = make_teacher(config.teacher)
+    if teacher.feature_width + config.text.spare_dimensions != student_width:
+        raise ConfigError(
+            f"teacher {config.teacher.kind} is {teacher.feature_width} wide, the student {student_width}; "
+            "give the configuration that the student was trained with."
+        )
+    return lambda frame: view_keyframe(frame, teacher, config.superpixels, config.occlusion)
 
 
 def _majority(label: NDArray[np.integer], row: NDArray[np.integer], rows: int) -> NDArray[np.int64]:

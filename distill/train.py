@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from torch.utils.data import DataLoader
 
 from distill.cache import open_cache
 from distill.checkpoint import StudentCheckpoint, read_tensors, save_student
-from distill.config import TrainConfig
+from distill.config import TextConfig, TrainConfig
 from distill.datasets import read_keyframes
 from distill.provenance import commit
 from distill.scans import ScanBatch, StepSampler, TrainingScans, collate
@@ -96,11 +97,11 @@ def train(config: TrainConfig) -> Path:
     _settle_run_folder(run, config)
     teacher = make_teacher(config.teacher)
     prompt_set = load_prompt_set(Path(config.text.prompts))
-    text = _text_bank(config.text.encoder, teacher, prompt_set)
+    text = _text_bank(config.text, teacher, prompt_set)
     frames = read_keyframes(config.data, config.data.train_split)
     scans = TrainingScans(frames, open_cache(config, teacher.fingerprint), config)
     scans[0]  # a missing cache is told before the trainer starts
-    student = Student(config.student, len(config.preprocessing.features), teacher.feature_width)
+    student = Student(config.student, len(config.preprocessing.features), text.embeddings.shape[1])
     if config.convolution == "torchsparse":
         use_torchsparse(student)
     module = Distillation(config, student)
@@ -124,26 +125,28 @@ def train(config: TrainConfig) -> Path:
     return run / STUDENT
 
 
-def _text_bank(encoder: str | None, teacher: Teacher, prompt_set: PromptSet) -> TextBank:
-    """The prompts in the teacher's space; none where no text shares it, so that the student can be trained further but not asked.
+def _text_bank(config: TextConfig, teacher: Teacher, prompt_set: PromptSet) -> TextBank:
+    """The prompts in the student's space, which is the teacher's and the spare dimensions.
+
+    There are none where no text shares the teacher's space, so that the student can be trained further but not asked.
 
     Raises:
         ConfigError: an encoder of another space.
     """
-    if encoder not in (None, teacher.text_encoder):
+    if config.encoder not in (None, teacher.text_encoder):
         raise ConfigError(
-            f"text.encoder is {encoder}, but the teacher's space is that of {teacher.text_encoder or 'no text encoder'}; leave "
-            "text.encoder out to take the teacher's."
+            f"text.encoder is {config.encoder}, but the teacher's space is that of {teacher.text_encoder or 'no text encoder'}; "
+            "leave text.encoder out to take the teacher's."
         )
     if teacher.text_encoder is None:
-        return TextBank("none", (), np.zeros((0, teacher.feature_width), np.float32))
+        return TextBank("none", (), np.zeros((0, teacher.feature_width + config.spare_dimensions), np.float32))
     text = embed_prompts(make_text_encoder(teacher.text_encoder), prompt_set)
     if text.embeddings.shape[1] != teacher.feature_width:
         raise ConfigError(
             f"text encoder {teacher.text_encoder} is {text.embeddings.shape[1]} wide, its teacher {teacher.feature_width}; use "
             "weights of one and the same model for both."
         )
-    return text
+    return replace(text, embeddings=np.pad(text.embeddings, ((0, 0), (0, config.spare_dimensions))))
 
 
 def _trainer(config: TrainConfig, run: Path) -> lightning.Trainer:

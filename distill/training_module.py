@@ -40,7 +40,8 @@ class Distillation(lightning.LightningModule):
         # Only a fifth of the voxels lies in some row; the head of the others would take a quarter of the step for nothing.
         voxels, voxel = torch.unique(batch.voxel, return_inverse=True)
         own = pool(self.student(batch.features, batch.tables, voxels), voxel, batch.superpixel, len(batch.teacher))
-        k, q = gather_rows(own), gather_rows(batch.teacher)
+        teacher = torch.nn.functional.pad(batch.teacher, (0, self.config.text.spare_dimensions))
+        k, q = gather_rows(own), gather_rows(teacher)
         with torch.autocast(k.device.type, enabled=False):  # the losses compare small differences, so they take float32
             loss = self.loss(k, q)
         if not torch.isfinite(loss):

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distill.structure import text_outside_image
 from distill.teachers.labelled_crops import Images, cell_labels
 from distill.teachers.street_network import StreetNetwork
 from distill.text_encoders import make_text_encoder
@@ -62,9 +63,8 @@ def text_image_gap(words: LabelWords, network: StreetNetwork, images: Images, la
     Returns:
         modality_gap: ||mean image feature - mean word|| (Liang et al., NeurIPS 2022); from 0 to 2.
         image_outside_text: share of the image features' energy that no mixture of the words reaches; from 0 to 1.
-        text_outside_image: share of the differences between words (their variance) that lies where the image features hardly
-            vary, outside the directions that hold 99 % of their energy. A loss that looks at the teacher's features through dot
-            products with them leaves a student free there, and zero-shot scores suffer from what it puts there.
+        text_outside_image: share of the differences between words that lies where the image features hardly vary (see
+            `distill.structure`).
         cosine: mean cosine of an image feature and its class's nearest word.
     """
     span, _ = torch.linalg.qr(words.embeddings.T)
@@ -84,12 +84,9 @@ def text_image_gap(words: LabelWords, network: StreetNetwork, images: Images, la
     text = torch.stack([words.embeddings[a:b].mean(dim=0) for a, b in zip(words.first, words.first[1:], strict=False)])
     image_mean = (total[seen] / count[seen, None]).mean(dim=0)
     energy = (moment[seen] / count[seen, None, None]).mean(dim=0)
-    values, directions = torch.linalg.eigh(energy)
-    hardly = directions[:, values.cumsum(dim=0) < 0.01 * values.sum()]
-    differences = words.embeddings - words.embeddings.mean(dim=0)
     return {
         "modality_gap": float((image_mean - text[seen].mean(dim=0)).norm()),
         "image_outside_text": float(1.0 - (span.T @ energy @ span).trace() / energy.trace()),
-        "text_outside_image": float((differences @ hardly).square().sum() / differences.square().sum()),
+        "text_outside_image": float(text_outside_image(words.embeddings, energy)),
         "cosine": float((cosine[seen] / count[seen]).mean()),
     }

@@ -1,0 +1,75 @@
+"""What is compared with what."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from distill.config import (
+    ContrastiveLoss,
+    ContrastiveTolerantLoss,
+    Count,
+    LossConfig,
+    NonNegative,
+    Positive,
+    RelationalLoss,
+    ScalrLoss,
+    SimilarityLoss,
+    TrainConfig,
+)
+from distill.fine_tuning import TuneConfig
+from distill.k_shot import SHOTS
+from distill.teachers import TeacherConfig
+from relidar.config_file import Model
+
+RANDOM = "random"
+"""In place of a loss: a student that learned from no teacher, the start that pretraining is compared with."""
+
+
+class Contest(Model):
+    """A teacher, and how far its words are moved out of the image features."""
+
+    teacher: TeacherConfig
+    text_shifts: tuple[NonNegative, ...] = (0.0,)
+    """Lengths, beside the words' own of 1, by which each class's words are moved into a dimension of its own where no image
+    feature has anything. The students are the same for all, only the words move; more than 0 needs a train.text.spare_dimensions
+    a class."""
+    spare_dimensions: Annotated[int, Field(ge=0)] = 0
+    """See `text.spare_dimensions` of a training run."""
+
+
+class ShotConfig(Model):
+    """How few labels are learned: SLidR's protocol but for the batch, the number of steps and the learning rates."""
+
+    shots: tuple[Count, ...] = SHOTS
+    steps: Count = 48
+    """Of one scan each, whatever k."""
+    trunk_lr: Positive = 0.02
+    head_lr: Positive = 0.2
+
+
+class CompareConfig(Model):
+    """All runs: every teacher, loss and learning rate with the first seed, then each loss's best with the other seeds."""
+
+    train: TrainConfig
+    """What all runs share; run, seed, teacher, loss and learning rate are set for each."""
+    contests: tuple[Contest, ...]
+    losses: tuple[LossConfig, ...] = (
+        RelationalLoss(),
+        SimilarityLoss(),
+        ContrastiveLoss(),
+        ContrastiveTolerantLoss(),
+        ScalrLoss(),
+    )
+    learning_rates: tuple[Positive, ...] = (3e-3, 1e-2, 3e-2)
+    """The best of these is chosen for each teacher and loss, with the first seed, on keyframes that nothing else is tested on."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    tuning_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Share of the validation keyframes, the first of them, that chooses learning rates; the others are tested on."""
+    few_labels: ShotConfig = ShotConfig()
+
+    def tune_config(self, k: int, seed: int) -> TuneConfig:
+        """Fine-tuning on k scans."""
+        shots = self.few_labels
+        return TuneConfig(
+            epochs=max(1, shots.steps // k), batch_scans=1, trunk_lr=shots.trunk_lr, head_lr=shots.head_lr, seed=seed
+        )

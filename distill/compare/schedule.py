@@ -1,0 +1,92 @@
+"""The order of the runs, and the processes that share them."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from distill.cache import fill_cache
+from distill.compare.config import CompareConfig, Contest
+from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run, grid, loss_name, random_starts, repeats
+from distill.compare.scoring import TUNING, Record, few_label_records, zero_shot_records
+from distill.scan_folder import described_sets
+from relidar.atomic import write_text
+
+Score = Callable[[CompareConfig, Run, Sequence[Path], str], None]
+SCORES: dict[str, Score] = {ZERO_SHOT: zero_shot_records, FEW_LABELS: few_label_records}
+
+
+class Comparison:
+    """All runs of a configuration, in so many processes of one thread each."""
+
+    def __init__(self, config: CompareConfig, jobs: int, only: str, command: str, out: Path) -> None:
+        self._config, self._only, self._command, self._out = config, only, command, out
+        self._real = tuple(described_sets())
+        self._jobs = jobs
+        self._seen: list[tuple[Run, str]] = []
+
+    def run(self) -> list[Record]:
+        """Does what is not done yet; all records there are, which are written after every run."""
+        config = self._config
+        os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}  # of the processes that are started
+        with ProcessPoolExecutor(self._jobs, multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
+            chosen: list[Run] = []
+            for contest in config.contests:
+                self._view_images(contest)
+                self._score(pool, grid(config, contest), ZERO_SHOT)
+                best = list(repeats(config, contest, self._best_lr(contest)))
+                self._score(pool, best, ZERO_SHOT)
+                chosen += best
+            self._score(pool, (*random_starts(config), *chosen), FEW_LABELS)
+        return self._save()
+
+    def _view_images(self, contest: Contest) -> None:
+        config = Run(0, contest, self._config.losses[0], self._config.learning_rates[0]).train_config(self._config)
+        for split in (config.data.train_split, config.data.val_split):
+            fill_cache(config, self._jobs, split=split)
+
+    def _score(self, pool: ProcessPoolExecutor, runs: Iterable[Run], file: str) -> None:
+        wanted = [run for run in runs if self._only in run.name]
+        self._seen += [(run, file) for run in wanted]
+        left = [run for run in wanted if not (run.folder(self._config) / file).exists()]
+        one = partial(_quietly, file, self._config, self._real, self._command)
+        for _ in tqdm(pool.map(one, left), total=len(left), desc=file.removesuffix(".json"), unit="run"):
+            self._save()
+
+    def _save(self) -> list[Record]:
+        records = [record for run, file in dict.fromkeys(self._seen) for record in self._records(run, file)]
+        write_text(self._out, "[\n" + ",\n".join(map(json.dumps, records)) + "\n]\n")
+        return records
+
+    def _best_lr(self, contest: Contest) -> dict[str, float]:
+        best: dict[str, tuple[float, float]] = {}
+        for run in grid(self._config, contest):
+            for record in self._records(run, ZERO_SHOT):
+                if record["set"] == TUNING and run.loss is not None and run.lr is not None:
+                    name = loss_name(run.loss)
+                    best[name] = max(best.get(name, (-1.0, 0.0)), (record["miou"], run.lr))
+        return {name: lr for name, (_, lr) in best.items()}
+
+    def _records(self, run: Run, file: str) -> list[Record]:
+        path = run.folder(self._config) / file
+        records: list[Record] = json.loads(path.read_text()) if path.exists() else []
+        return records
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _quietly(file: str, config: CompareConfig, real: Sequence[Path], command: str, run: Run) -> None:
+    """Scores one run, its output in a log of its own, since two progress bars at once are unreadable."""
+    log = run.folder(config) / "log.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as stream, contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+        SCORES[file](config, run, real, command)

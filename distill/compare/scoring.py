@@ -1,0 +1,111 @@
+"""What is measured of each run, as records for results/compare.json."""
+
+import json
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distill.cache import open_cache
+from distill.checkpoint import StudentCheckpoint, load_student
+from distill.compare.config import RANDOM, CompareConfig
+from distill.compare.moved_words import move_words, text_gap, words_of, zero_shots
+from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run, loss_name
+from distill.compare.sets import held_out, real_set, street_set
+from distill.config import TrainConfig
+from distill.datasets import read_keyframes
+from distill.fine_tuning import fresh
+from distill.k_shot import k_shot
+from distill.provenance import commit
+from distill.student_structure import measure_structure
+from distill.teachers import make_teacher
+from distill.train import STUDENT, train
+from relidar.atomic import write_text
+
+Record = dict[str, Any]
+TUNING = "street-tuning"
+
+
+def zero_shot_records(config: CompareConfig, run: Run, real: Sequence[Path], command: str) -> None:
+    """Trains a run's student unless that was done, and writes what it scores by its words alone."""
+    started = time.monotonic()
+    train_config = run.train_config(config)
+    checkpoint = load_student(_student(train_config))
+    words = words_of(checkpoint)
+    moved = {shift: move_words(words, shift, train_config.text.spare_dimensions) for shift in run.text_shifts}
+    energy = _image_energy(train_config.model_copy(update={"run": "", "seed": 0}).model_dump_json())
+    tuning, test = held_out(config)
+    street = street_set(config)
+    view_of = open_cache(train_config, make_teacher(train_config.teacher).fingerprint).read
+    gaps = measure_structure(checkpoint, train_config, test.frames, street.label_map, view_of=view_of)
+    sets = (street, *(real_set(config, folder) for folder in real))
+    scored = [(TUNING, zero_shots(checkpoint, {0.0: words}, tuning, street.label_map, TUNING))]
+    scored += [(each.name, zero_shots(checkpoint, moved, each.zero_shot, each.label_map, each.name)) for each in sets]
+    seconds = round(time.monotonic() - started, 1)
+    records = [
+        _facts(run, name, command)
+        | {"protocol": "zero_shot", "text_shift": shift, "text_gap": text_gap(moved.get(shift, words), energy)}
+        | result
+        | {"gaps": gaps, "seconds": seconds}
+        for name, results in scored
+        for shift, result in results.items()
+    ]
+    _write(run.folder(config) / ZERO_SHOT, records)
+
+
+def few_label_records(config: CompareConfig, run: Run, real: Sequence[Path], command: str) -> None:
+    """Writes what a run's student scores after learning the labels of k scans."""
+    checkpoint = load_student(_student(run.train_config(config))) if run.loss else _random_start(config, run)
+    records = []
+    for each in (street_set(config), *(real_set(config, folder) for folder in real)):
+        for k in config.few_labels.shots:
+            started = time.monotonic()
+            [result] = k_shot(checkpoint, each.labelled, each.later, each.label_map, [k], config.tune_config(k, run.seed))
+            facts = _facts(run, each.name, command) | {"protocol": "k_shot", "k": k}
+            scored = {name: result[name] for name in ("miou", "class_iou")}
+            records.append(facts | scored | {"seconds": round(time.monotonic() - started, 1)})
+    _write(run.folder(config) / FEW_LABELS, records)
+
+
+def _student(config: TrainConfig) -> Path:
+    path = Path(config.run) / STUDENT
+    return path if path.exists() else train(config)
+
+
+def _random_start(config: CompareConfig, run: Run) -> StudentCheckpoint:
+    """A student as the others were before they learned, with weights of the run's seed."""
+    like = load_student(next(Path(config.train.run).glob(f"*/*/{STUDENT}")))
+    return StudentCheckpoint(fresh(like.student, run.seed), like.preprocessing, like.prompt_set, like.text, like.training)
+
+
+@cache
+def _image_energy(train_config: str) -> torch.Tensor:
+    """(D, D) mean of x x^T over the teacher's features of held-out keyframes, what it tells apart weighing the same."""
+    config = TrainConfig.model_validate_json(train_config)
+    views = open_cache(config, make_teacher(config.teacher).fingerprint)
+    total, count = torch.zeros(()), 0.0
+    for frame in read_keyframes(config.data, config.data.val_split):
+        view = views.read(frame)
+        x, weight = torch.from_numpy(view.features).float(), torch.from_numpy(1.0 / view.crowd)
+        total = total + x.T @ (x * weight[:, None])
+        count += float(weight.sum())
+    return total / count
+
+
+def _facts(run: Run, name: str, command: str) -> Record:
+    return {
+        "loss": loss_name(run.loss) if run.loss else RANDOM,
+        "teacher": run.contest.teacher.kind if run.contest else None,
+        "seed": run.seed,
+        "lr": run.lr,
+        "set": name,
+        "commit": commit(),
+        "command": f"{command} --only {run.name}",
+    }
+
+
+def _write(path: Path, records: Sequence[Record]) -> None:
+    write_text(path, json.dumps(records, indent=2) + "\n")

@@ -15,8 +15,11 @@ import shlex
 from pathlib import Path
 
 from distill.compare.config import CompareConfig
+from distill.compare.figure import draw
 from distill.compare.schedule import Comparison
+from distill.compare.summary import table
 from relidar import command_line, config_file
+from relidar.atomic import write_text
 
 
 def main() -> None:
@@ -31,7 +34,8 @@ def main() -> None:
     given = ["--config", str(arguments.config), "--out", str(arguments.out), *overrides]
     command = shlex.join(["python", "-m", "distill.compare", *given])
     records = Comparison(config, arguments.jobs, arguments.only, command, arguments.out).run()
-    command_line.say(f"{len(records)} records: {arguments.out}")
+    write_text(arguments.out.with_suffix(".svg"), draw(records))
+    command_line.say(f"{table(records)}\n\n{len(records)} records: {arguments.out}, figure beside it")
 
 
 if __name__ == "__main__":

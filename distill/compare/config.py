@@ -43,8 +43,8 @@ class ShotConfig(Model):
     shots: tuple[Count, ...] = SHOTS
     steps: Count = 48
     """Of one scan each, whatever k."""
-    trunk_lr: Positive = 0.02
-    head_lr: Positive = 0.2
+    trunk_lr: Positive = 0.05
+    head_lr: Positive = 0.5
 
 
 class CompareConfig(Model):

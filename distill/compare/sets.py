@@ -8,6 +8,7 @@ from distill.k_shot import halves
 from distill.labelled_clouds import FolderClouds, KeyframeClouds, LabelledClouds
 from distill.scan_folder import SCAN_SETS, ScanSet
 from relidar import config_file
+from relidar.errors import DatasetError
 from relidar.label_map import LabelMap, load_label_map
 
 STREET = "street"
@@ -29,10 +30,16 @@ class TestSet:
 
 
 def held_out(config: CompareConfig) -> tuple[KeyframeClouds, KeyframeClouds]:
-    """The validation keyframes of the street: those that choose learning rates, those that are tested on."""
+    """The validation keyframes of the street: those that choose learning rates, those that are tested on.
+
+    Raises:
+        DatasetError: there is only one.
+    """
     data = config.train.data
     clouds = KeyframeClouds.of_split(data, data.val_split, config.train.preprocessing.intensity_max)
-    tuning = max(1, round(config.tuning_share * len(clouds)))
+    if len(clouds) < 2:
+        raise DatasetError(f"{data.root}: {len(clouds)} validation keyframe; one at least must choose and another test.")
+    tuning = min(max(1, round(config.tuning_share * len(clouds))), len(clouds) - 1)
     return clouds.only(range(tuning)), clouds.only(range(tuning, len(clouds)))
 
 

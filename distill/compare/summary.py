@@ -1,0 +1,113 @@
+"""What follows from the records: means and spreads over seeds, and whether the paper's claims hold here.
+
+Spreads are standard deviations over the seeds, with N - 1 in the denominator. All means are over the seeds of the learning rate
+that the tuning keyframes chose; the correlation is over all runs, whatever their learning rate.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy.stats import spearmanr
+
+from distill.compare.config import RANDOM
+from distill.compare.scoring import TUNING
+from distill.compare.sets import STREET
+
+Record = Mapping[str, Any]
+Key = tuple[Any, ...]
+GAPS = ("modality_gap", "alignment", "uniformity_gap", "relation_gap")
+"""Structural gaps between student and teacher; the smaller, the more alike."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """mIoU in percent over seeds."""
+
+    mean: float
+    deviation: float
+    seeds: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of one value a seed."""
+        return cls(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ± {self.deviation:.1f}"
+
+
+def chosen(records: Iterable[Record]) -> list[Record]:
+    """Those of the learning rate at which the first seed did best on the tuning keyframes, for each teacher and loss."""
+    every = list(records)
+    best: dict[Key, tuple[float, float]] = {}
+    first = min((r["seed"] for r in every), default=0)
+    for r in every:
+        if r["set"] == TUNING and r["seed"] == first:
+            key = (r["teacher"], r["loss"])
+            best[key] = max(best.get(key, (-1.0, 0.0)), (r["miou"], r["lr"]))
+    lr_of = {key: lr for key, (_, lr) in best.items()}
+    return [r for r in every if r["loss"] == RANDOM or lr_of.get((r["teacher"], r["loss"])) == r["lr"]]
+
+
+def spreads(records: Iterable[Record], key: Callable[[Record], Key]) -> dict[Key, Spread]:
+    """Over the records of each key, one a seed."""
+    values: dict[Key, list[float]] = defaultdict(list)
+    for r in records:
+        values[key(r)].append(r["miou"])
+    return {k: Spread.of(v) for k, v in values.items()}
+
+
+def zero_shot(records: Iterable[Record]) -> dict[Key, Spread]:
+    """(teacher, set, text_shift, loss) -> mIoU by words alone, at the chosen learning rates."""
+    rows = [r for r in chosen(records) if r["protocol"] == "zero_shot" and r["set"] != TUNING]
+    return spreads(rows, lambda r: (r["teacher"], r["set"], r["text_shift"], r["loss"]))
+
+
+def few_labels(records: Iterable[Record]) -> dict[Key, Spread]:
+    """(teacher, set, k, loss) -> mIoU after learning k scans, at the chosen learning rates; a random start has no teacher."""
+    rows = [r for r in chosen(records) if r["protocol"] == "k_shot"]
+    return spreads(rows, lambda r: (r["teacher"], r["set"], r["k"], r["loss"]))
+
+
+def correlations(records: Iterable[Record]) -> dict[str, dict[str, float]]:
+    """Teacher -> gap -> Spearman's rank correlation with the street's zero-shot mIoU over all runs; "all" pools the teachers."""
+    rows = [r for r in records if r["protocol"] == "zero_shot" and r["set"] == STREET and r["text_shift"] == 0]
+    teachers = sorted({r["teacher"] for r in rows})
+    groups = {teacher: [r for r in rows if r["teacher"] == teacher] for teacher in teachers} | {"all": rows}
+    return {
+        name: {gap: float(spearmanr([r["gaps"][gap] for r in group], [r["miou"] for r in group]).statistic) for gap in GAPS}
+        for name, group in groups.items()
+        if len(group) > 2
+    }
+
+
+def table(records: Iterable[Record]) -> str:
+    """All of it as Markdown."""
+    every = list(records)
+    parts = []
+    scored = zero_shot(every)
+    for teacher in sorted({key[0] for key in scored}):
+        for shift in sorted({key[2] for key in scored if key[0] == teacher}):
+            moved = f", words moved out by {shift:g}" if shift else ""
+            rows = {(loss, name): value for (t, name, s, loss), value in scored.items() if (t, s) == (teacher, shift)}
+            parts.append(f"Zero-shot, teacher {teacher}{moved}\n\n{_grid('loss', rows)}")
+    learned = few_labels(every)
+    for teacher in sorted({key[0] for key in learned if key[0]}):
+        for name in sorted({key[1] for key in learned}):
+            rows = {(loss, f"k = {k}"): v for (t, n, k, loss), v in learned.items() if t in (teacher, None) and n == name}
+            parts.append(f"k-shot on {name}, teacher {teacher}\n\n{_grid('start', rows)}")
+    for teacher, by_gap in correlations(every).items():
+        found = ", ".join(f"{gap} {value:+.2f}" for gap, value in by_gap.items())
+        parts.append(f"Spearman with the street's zero-shot mIoU, teacher {teacher}: {found}")
+    return "\n\n".join(parts)
+
+
+def _grid(corner: str, cells: Mapping[tuple[str, str], Spread]) -> str:
+    losses = sorted({row for row, _ in cells}, key=lambda row: (row == RANDOM, row))
+    names = sorted({column for _, column in cells})
+    lines = [f"| {corner} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    lines += [f"| {loss} | {' | '.join(str(cells.get((loss, name), '')) for name in names)} |" for loss in losses]
+    return "\n".join(lines)

@@ -1,0 +1,47 @@
+"""Which runs there are, what each is called, and what each is told to train."""
+
+import pytest
+
+from distill.compare.config import CompareConfig
+from distill.compare.runs import Run, grid, loss_name, repeats
+from distill.config import ContrastiveLoss, RelationalLoss, TrainConfig
+from relidar.config_file import validate
+
+
+@pytest.fixture
+def compare_config(config: TrainConfig) -> CompareConfig:
+    values = {"train": config.model_dump(mode="json"), "learning_rates": [1e-3, 1e-2], "seeds": [3, 4]}
+    contests = [{"teacher": {"kind": "street_clip"}}, {"teacher": {"kind": "pixel_text"}, "spare_dimensions": 16}]
+    losses = [{"kind": "relational"}, {"kind": "relational", "lambda_intra": 0}, {"kind": "scalr"}]
+    return validate(values | {"contests": contests, "losses": losses}, CompareConfig, "test")
+
+
+def test_every_loss_meets_the_same_learning_rates_and_its_best_all_seeds(compare_config: CompareConfig) -> None:
+    contest = compare_config.contests[1]
+    first = [run.name for run in grid(compare_config, contest)]
+    assert len(first) == len(set(first)) == 6
+    assert all(name.startswith("pixel_text/") and name.endswith("-seed3") for name in first)
+    best = {"relational": 1e-2, "relational-lambda_intra0": 1e-3, "scalr": 1e-2}
+    again = [run.name for run in repeats(compare_config, contest, best)]
+    assert len(again) == 6
+    assert len(set(again) - set(first)) == 3  # the first seed's were trained for the grid
+    assert "pixel_text/relational-lambda_intra0-lr0.001-seed4" in again
+    assert len(list(repeats(compare_config, contest, {"scalr": 1e-2}))) == 2
+
+
+def test_a_run_trains_its_own_loss_rate_seed_and_teacher_and_shares_the_rest(compare_config: CompareConfig) -> None:
+    contest = compare_config.contests[1]
+    run = Run(7, contest, ContrastiveLoss(tau=0.1), 0.02)
+    config = run.train_config(compare_config)
+    assert (config.seed, config.loss, config.optim.lr) == (7, ContrastiveLoss(tau=0.1), 0.02)
+    assert config.teacher == contest.teacher
+    assert config.text.spare_dimensions == 16
+    assert config.run == f"{compare_config.train.run}/pixel_text/contrastive-tau0.1-lr0.02-seed7"
+    shared = {"run", "seed", "loss", "optim", "teacher", "text"}
+    assert config.model_dump(exclude=shared) == compare_config.train.model_dump(exclude=shared)
+    assert config.optim.warm_up == compare_config.train.optim.warm_up
+
+
+def test_names_tell_what_is_unusual_of_a_loss() -> None:
+    assert loss_name(RelationalLoss()) == "relational"
+    assert loss_name(RelationalLoss(lambda_intra=0.5)) == "relational-lambda_intra0.5"

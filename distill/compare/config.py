@@ -43,6 +43,8 @@ class ShotConfig(Model):
     shots: tuple[Count, ...] = SHOTS
     steps: Count = 48
     """Of one scan each, whatever k."""
+    probe_steps: Count = 96
+    """Of the linear probe on the street, whose scans are all labelled then."""
     trunk_lr: Positive = 0.05
     head_lr: Positive = 0.5
 
@@ -67,9 +69,14 @@ class CompareConfig(Model):
     """Share of the validation keyframes, the first of them, that chooses learning rates; the others are tested on."""
     few_labels: ShotConfig = ShotConfig()
 
-    def tune_config(self, k: int, seed: int) -> TuneConfig:
-        """Fine-tuning on k scans."""
-        shots = self.few_labels
+    def fine_tune(self, k: int, seed: int) -> TuneConfig:
+        """Learning k scans with all layers."""
+        few = self.few_labels
+        return TuneConfig(epochs=max(1, few.steps // k), batch_scans=1, trunk_lr=few.trunk_lr, head_lr=few.head_lr, seed=seed)
+
+    def linear_probe(self, scans: int, seed: int) -> TuneConfig:
+        """Learning so many scans with the last layer."""
+        few = self.few_labels
         return TuneConfig(
-            epochs=max(1, shots.steps // k), batch_scans=1, trunk_lr=shots.trunk_lr, head_lr=shots.head_lr, seed=seed
+            epochs=max(1, round(few.probe_steps / scans)), batch_scans=1, trunk_lr=0.0, head_lr=few.head_lr, seed=seed
         )

@@ -14,11 +14,12 @@ from distill.checkpoint import StudentCheckpoint, load_student
 from distill.compare.config import RANDOM, CompareConfig
 from distill.compare.moved_words import move_words, text_gap, words_of, zero_shots
 from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run, loss_name
-from distill.compare.sets import held_out, real_set, street_set
+from distill.compare.sets import TestSet, held_out, real_set, street_set
 from distill.config import TrainConfig
 from distill.datasets import read_keyframes
-from distill.fine_tuning import fresh
-from distill.k_shot import k_shot
+from distill.fine_tuning import TuneConfig, fine_tuned, fresh
+from distill.k_shot import draw
+from distill.labelled_clouds import LabelledClouds
 from distill.provenance import commit
 from distill.student_structure import measure_structure
 from distill.teachers import make_teacher
@@ -57,16 +58,24 @@ def zero_shot_records(config: CompareConfig, run: Run, real: Sequence[Path], com
 
 
 def few_label_records(config: CompareConfig, run: Run, real: Sequence[Path], command: str) -> None:
-    """Writes what a run's student scores after learning the labels of k scans."""
+    """Writes what a run's student scores after learning the labels of k scans, or all of the street with its last layer."""
     checkpoint = load_student(_student(run.train_config(config))) if run.loss else _random_start(config, run)
     records = []
-    for each in (street_set(config), *(real_set(config, folder) for folder in real)):
+
+    def learn(each: TestSet, labelled: LabelledClouds, tune: TuneConfig, protocol: Record) -> None:
+        started = time.monotonic()
+        result = fine_tuned(checkpoint, labelled, each.later, each.label_map, tune)
+        scored = {name: result[name] for name in ("miou", "class_iou")}
+        seconds = {"seconds": round(time.monotonic() - started, 1)}
+        records.append(_facts(run, each.name, command) | protocol | scored | seconds)
+
+    street = street_set(config)
+    for each in (street, *(real_set(config, folder) for folder in real)):
         for k in config.few_labels.shots:
-            started = time.monotonic()
-            [result] = k_shot(checkpoint, each.labelled, each.later, each.label_map, [k], config.tune_config(k, run.seed))
-            facts = _facts(run, each.name, command) | {"protocol": "k_shot", "k": k}
-            scored = {name: result[name] for name in ("miou", "class_iou")}
-            records.append(facts | scored | {"seconds": round(time.monotonic() - started, 1)})
+            protocol = {"protocol": "k_shot", "k": k}
+            learn(each, draw(each.labelled, k, run.seed), config.fine_tune(k, run.seed), protocol)
+    probe = config.linear_probe(len(street.labelled), run.seed)
+    learn(street, street.labelled, probe, {"protocol": "linear_probe", "k": len(street.labelled)})
     _write(run.folder(config) / FEW_LABELS, records)
 
 

@@ -66,9 +66,12 @@ def zero_shot(records: Iterable[Record]) -> dict[Key, Spread]:
     return spreads(rows, lambda r: (r["teacher"], r["set"], r["text_shift"], r["loss"]))
 
 
-def few_labels(records: Iterable[Record]) -> dict[Key, Spread]:
-    """(teacher, set, k, loss) -> mIoU after learning k scans, at the chosen learning rates; a random start has no teacher."""
-    rows = [r for r in chosen(records) if r["protocol"] == "k_shot"]
+def few_labels(records: Iterable[Record], protocol: str = "k_shot") -> dict[Key, Spread]:
+    """(teacher, set, k, loss) -> mIoU after learning k scans, at the chosen learning rates; a random start has no teacher.
+
+    The protocol may be `linear_probe`, too.
+    """
+    rows = [r for r in chosen(records) if r["protocol"] == protocol]
     return spreads(rows, lambda r: (r["teacher"], r["set"], r["k"], r["loss"]))
 
 
@@ -99,6 +102,10 @@ def table(records: Iterable[Record]) -> str:
         for name in sorted({key[1] for key in learned}):
             rows = {(loss, f"k = {k}"): v for (t, n, k, loss), v in learned.items() if t in (teacher, None) and n == name}
             parts.append(f"k-shot on {name}, teacher {teacher}\n\n{_grid('start', rows)}")
+    probed = few_labels(every, "linear_probe")
+    for teacher in sorted({key[0] for key in probed if key[0]}):
+        rows = {(loss, f"{n}, {k} scans"): v for (t, n, k, loss), v in probed.items() if t in (teacher, None)}
+        parts.append(f"Linear probe, teacher {teacher}\n\n{_grid('start', rows)}")
     for teacher, by_gap in correlations(every).items():
         found = ", ".join(f"{gap} {value:+.2f}" for gap, value in by_gap.items())
         parts.append(f"Spearman with the street's zero-shot mIoU, teacher {teacher}: {found}")

@@ -31,7 +31,7 @@ def values(config_values: dict, tmp_path_factory: pytest.TempPathFactory) -> dic
         "schedule": config_values["schedule"] | {"steps": 2},
     }
     contest = {"teacher": config_values["teacher"], "text_shifts": [0, 2], "spare_dimensions": 16}
-    few = {"shots": [1], "steps": 2}
+    few = {"shots": [1], "steps": 2, "probe_steps": 2}
     return {
         "train": train, "contests": [contest], "losses": [{"kind": "similarity"}], "learning_rates": [1e-3], "seeds": [0],
         "tuning_share": 0.5, "few_labels": few,
@@ -69,7 +69,9 @@ def test_a_run_is_trained_once_and_scored_by_words_and_by_few_labels(
     few_label_records(config, run, [real], COMMAND)
     assert (run.folder(config) / "student.pt").stat().st_mtime_ns == trained
     learned = json.loads((run.folder(config) / FEW_LABELS).read_text())
-    assert [(r["set"], r["protocol"], r["k"]) for r in learned] == [("street", "k_shot", 1), ("vlp32-mit", "k_shot", 1)]
+    assert [(r["set"], r["protocol"], r["k"]) for r in learned] == [
+        ("street", "k_shot", 1), ("vlp32-mit", "k_shot", 1), ("street", "linear_probe", 2),
+    ]  # fmt: skip
     few_label_records(config, Run(1), [real], COMMAND)
     random = json.loads((Run(1).folder(config) / FEW_LABELS).read_text())
     assert {(r["loss"], r["teacher"], r["lr"]) for r in random} == {("random", None, None)}
@@ -90,7 +92,7 @@ def test_the_command_does_all_runs_and_nothing_twice(values: dict, real: Path, t
         done = subprocess.run([*command, "--jobs", "2"], capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
         assert done.returncode == 0, done.stderr
         records = json.loads((tmp_path / "out.json").read_text())
-        assert len(records) == 5 + 2 * 2
+        assert len(records) == 5 + 2 * 3
         assert "| similarity |" in done.stdout
         assert (tmp_path / "out.svg").read_text().startswith("<?xml")
     logs = [path.read_text() for path in (tmp_path / "runs").glob("*/*/log.txt")]

@@ -105,6 +105,7 @@ def test_alone_shared_batch_norm_is_batch_norm() -> None:
     assert list(plain.state_dict()) == list(shared.state_dict())
 
 
+@pytest.mark.slow  # the commands of four processes; the test of a step above compares two with one in the default set
 def test_torchrun_trains_as_one_process_does(config_values: dict, tmp_path: Path) -> None:
     schedule = config_values["schedule"] | {"steps": 10, "checkpoint_every": 5}
     students, losses = {}, {}

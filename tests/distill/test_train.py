@@ -74,7 +74,7 @@ def same_weights(run: Path, expected: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize(
     ("killer", "number", "steps_left"),
-    [(IN_A_STEP, 3, 4), (WHILE_WRITING, 2, 4), (WHILE_WRITING, 4, 0)],
+    [(IN_A_STEP, 3, 4), pytest.param(WHILE_WRITING, 2, 4, marks=pytest.mark.slow), (WHILE_WRITING, 4, 0)],
     ids=["in step 3", "writing checkpoint 2", "writing the student"],
 )
 def test_a_killed_run_goes_on_and_ends_with_the_weights_of_a_straight_run(
@@ -135,7 +135,14 @@ def test_an_error_in_a_worker_process_is_told_plainly(config_values: dict, tmp_p
         fill_cache(validate(values, TrainConfig, "test"), workers=1)
 
 
-@pytest.mark.parametrize("loss", ["relational", "contrastive", "contrastive_tolerant", "similarity", "scalr"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "relational",
+        "contrastive",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ("contrastive_tolerant", "similarity", "scalr")),
+    ],
+)
 def test_every_loss_falls(config_values: dict, tmp_path: Path, loss: str) -> None:
     schedule = config_values["schedule"] | {"steps": 30}
     # To the tests' teacher, whose weights are random, everything looks nearly alike: two superpixels have a mean cosine of 0.98.

@@ -80,10 +80,13 @@ class Stage:
         assert list(self.folder.iterdir()) == []
 
 
-@pytest.fixture(params=[signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def number(request: pytest.FixtureRequest) -> signal.Signals:
-    value: signal.Signals = request.param
-    return value
+def by(*numbers: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("number", numbers, ids=lambda number: number.name)
+
+
+BOTH = by(signal.SIGTERM, signal.SIGINT)
+ONE = by(signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow))
+"""Both signals take the same way; where a test takes several seconds the second is for the slow set."""
 
 
 @pytest.fixture
@@ -117,12 +120,14 @@ def playing(environment: dict[str, str], bag: Path, node: str, rate_hz: float) -
         player.wait(20)
 
 
+@BOTH
 def test_while_configuring(stage: Callable[..., Stage], number: signal.Signals) -> None:
     node = stage("configuring")
     node.wait_for("loading")
     node.check_stop(number)
 
 
+@BOTH
 def test_while_unconfigured_and_inactive(
     stage: Callable[..., Stage], number: signal.Signals, peer_of: Callable[[str], Any]
 ) -> None:
@@ -135,6 +140,7 @@ def test_while_unconfigured_and_inactive(
     node.check_stop(number)
 
 
+@BOTH
 def test_while_nothing_comes(stage: Callable[..., Stage], number: signal.Signals) -> None:
     of_others = set(Path("/dev/shm").iterdir())  # noqa: S108  # where Fast DDS puts its segments on Linux
     node = stage("idle")
@@ -146,6 +152,7 @@ def test_while_nothing_comes(stage: Callable[..., Stage], number: signal.Signals
     assert not [path for path in shared if path.exists()]
 
 
+@ONE
 def test_in_the_middle_of_scans(
     stage: Callable[..., Stage],
     number: signal.Signals,
@@ -166,6 +173,7 @@ def test_in_the_middle_of_scans(
         node.check_stop(number)
 
 
+@ONE
 def test_in_the_middle_of_a_scan_that_takes_longer_than_two_seconds(
     stage: Callable[..., Stage],
     number: signal.Signals,

@@ -14,117 +14,21 @@ severity beside OUT. OUT holds a record, or `runs` of them where seeds or number
 command.
 """
 
-import argparse
 import json
-import shlex
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from distill import evaluation_options
-from distill.checkpoint import StudentCheckpoint, load_student
-from distill.cloud_structure import measure_cloud_structure
-from distill.config import TrainConfig
-from distill.fine_tuning import fine_tuned, fresh
-from distill.k_shot import SHOTS, halves, k_shot
-from distill.labelled_clouds import FolderClouds, KeyframeClouds, LabelledClouds, spread
-from distill.provenance import commit
-from distill.scan_folder import ScanSet
-from distill.scoring import table
-from distill.student_structure import measure_structure
-from distill.zero_shot import scan_folder, zero_shot
+from distill.provenance import command, commit
 from relidar import charts, command_line, config_file
 from relidar.atomic import write_text
-from relidar.errors import ConfigError
-from relidar.label_map import LabelMap, load_label_map
-from relidar.robustness import expand, plot
-
-LABEL_MAPS = {
-    "nuscenes": Path("configs/label_maps/nuscenes32.yaml"),
-    "semantic_kitti": Path("configs/label_maps/semantickitti19.yaml"),
-}
-"""Of students with the benchmark's own words; others need --label-map."""
-Run = dict[str, Any]
+from relidar.robustness import plot
 
 
-def bundle_run(arguments: argparse.Namespace) -> Run:
-    """`scans`."""
-    scan_set, corruptions = config_file.load(arguments.scan_set, ScanSet), expand(arguments.corrupt)
-    facts = {"protocol": "zero_shot", "set": scan_set.name, "bundle": str(arguments.bundle)}
-    return facts | scan_folder(arguments.folder, arguments.bundle, scan_set, arguments.backend, corruptions)
-
-
-def student_runs(arguments: argparse.Namespace, config: TrainConfig | None) -> list[Run]:
-    """The runs of a checkpoint under the protocol `arguments.command`, one a seed and number of labelled scans."""
-    checkpoint = load_student(arguments.checkpoint)
-    name, label_map, labelled, test = _sets(arguments, config, checkpoint.preprocessing.intensity_max)
-    test = spread(test, arguments.test_scans)
-    start = checkpoint
-    # Of the student as it came, before it learns a label; a random start is another student for each seed.
-    structure = {} if arguments.random_start else _structure(start, config, test, label_map)
-    runs = []
-    for seed in getattr(arguments, "seeds", [0]):
-        if arguments.random_start:
-            start = replace(checkpoint, student=fresh(checkpoint.student, seed))
-            structure = _structure(start, config, test, label_map)
-        facts: Run = {"protocol": arguments.command.replace("-", "_"), "set": name, "seed": seed}
-        facts |= {"checkpoint": str(arguments.checkpoint), "random_start": arguments.random_start}
-        if arguments.command == "zero-shot":
-            results = [zero_shot(start, test, label_map, expand(arguments.corrupt))]
-        else:
-            tuning = evaluation_options.tune_config(arguments, seed)
-            facts["tuning"] = tuning.model_dump(mode="json")
-            if arguments.command == "k-shot":
-                results = k_shot(start, labelled, test, label_map, arguments.k, tuning)
-            else:
-                facts["percent"] = arguments.percent
-                results = [fine_tuned(start, labelled, test, label_map, tuning)]
-        runs += [facts | result | {"structure": structure} for result in results]
-    return runs
-
-
-def _sets(
-    arguments: argparse.Namespace, config: TrainConfig | None, intensity_max: float
-) -> tuple[str, LabelMap, LabelledClouds, LabelledClouds]:
-    """Name, classes, the scans whose labels may be learned, and those that are tested on.
-
-    Raises:
-        ConfigError: a keyframe is in both splits.
-    """
-    if config is None:
-        scan_set = config_file.load(arguments.scan_set, ScanSet)
-        clouds = FolderClouds.of_folder(arguments.scans, scan_set, intensity_max)
-        if arguments.command == "zero-shot":
-            return scan_set.name, scan_set, clouds.only([]), clouds
-        return scan_set.name, scan_set, *halves(clouds, max(*SHOTS, *arguments.k))
-    test = KeyframeClouds.of_split(config.data, config.data.val_split, intensity_max)
-    labelled = test.only([])
-    if arguments.command != "zero-shot":
-        labelled = KeyframeClouds.of_split(config.data, arguments.split, intensity_max, getattr(arguments, "percent", 100))
-        both = {frame.token for frame in labelled.frames} & {frame.token for frame in test.frames}
-        if both:
-            raise ConfigError(
-                f"--split {arguments.split}: {len(both)} of its {len(labelled)} keyframes are in data.val_split "
-                f"({config.data.val_split}), too, which the test is on; learn the labels of another split."
-            )
-    return config.data.root, load_label_map(arguments.label_map or LABEL_MAPS[config.data.kind]), labelled, test
-
-
-def _structure(
-    checkpoint: StudentCheckpoint, config: TrainConfig | None, test: LabelledClouds, label_map: LabelMap
-) -> dict[str, float]:
-    """Against the teacher where there are images."""
-    if config is not None and isinstance(test, KeyframeClouds):
-        return measure_structure(checkpoint, config, test.frames, label_map)
-    return measure_cloud_structure(checkpoint, test, label_map)
-
-
-def _write(path: Path, runs: Sequence[Run], seconds: float) -> None:
-    facts = {"seconds": round(seconds, 1), "commit": commit()}
-    facts["command"] = f"python -m distill.evaluate {shlex.join(sys.argv[1:])}"
+def _write(path: Path, runs: Sequence[dict[str, Any]], seconds: float) -> None:
+    facts = {"seconds": round(seconds, 1), "commit": commit(), "command": command("distill.evaluate")}
     write_text(path, json.dumps((runs[0] if len(runs) == 1 else {"runs": runs}) | facts, indent=2) + "\n")
     if runs[0]["robustness"]:
         file = path.with_name(f"{path.stem}_robustness.svg")
@@ -137,15 +41,20 @@ def main() -> None:
     parser = evaluation_options.parser(__doc__)
     arguments, overrides = parser.parse_known_args()
     evaluation_options.check(parser, arguments, overrides)
+    # What takes seconds to import, PyTorch above all, comes after what can be told of the arguments without it.
+    config = None
+    if getattr(arguments, "config", None) is not None:
+        from distill.config import TrainConfig
+
+        config = config_file.load(arguments.config, TrainConfig, overrides)
+    from distill.evaluation import bundle_run, student_runs
+    from distill.scoring import table
+
     started = time.monotonic()
-    if arguments.command == "scans":
-        runs = [bundle_run(arguments)]
-    else:
-        config = None if arguments.config is None else config_file.load(arguments.config, TrainConfig, overrides)
-        runs = student_runs(arguments, config)
+    runs = [bundle_run(arguments)] if arguments.command == "scans" else student_runs(arguments, config)
     for run in runs:
         if "k" in run:
-            command_line.say(f"\n{run['k']} labelled scans, seed {run['seed']}")
+            command_line.say(f"\n{run['k']} labelled scan{'s' * (run['k'] != 1)}, seed {run['seed']}")
         command_line.say(table(run))
     if arguments.out:
         _write(arguments.out, runs, time.monotonic() - started)

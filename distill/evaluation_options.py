@@ -3,9 +3,8 @@
 import argparse
 from pathlib import Path
 
-from distill.fine_tuning import FINE_TUNE, LINEAR_PROBE, TuneConfig
-from distill.k_shot import SHOTS
 from distill.splits import PERCENTS
+from distill.tune_config import FINE_TUNE, LINEAR_PROBE, SHOTS, TuneConfig
 from relidar import command_line, config_file
 from relidar.corruptions import KINDS
 
@@ -19,13 +18,13 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="command", required=True)
     out, student, folder, tuning, corrupt = (argparse.ArgumentParser(add_help=False) for _ in range(5))
     out.add_argument("--out", type=Path, help="write the result here as JSON")
-    student.add_argument("--checkpoint", type=Path, required=True, help="student.pt of a run")
-    student.add_argument("--config", type=Path, help="training configuration (YAML): a dataset, and the teacher of the gaps")
-    student.add_argument("--label-map", type=Path, help="what the dataset's labels mean (default: by its kind)")
+    student.add_argument("--checkpoint", type=command_line.existing, required=True, help="student.pt of a run")
+    student.add_argument("--config", type=command_line.existing, help="training configuration (YAML): dataset and teacher")
+    student.add_argument("--label-map", type=command_line.existing, help="what the dataset's labels mean (default: by its kind)")
     student.add_argument("--test-scans", type=_at_least_one, help="test on so many, spread evenly (default: all)")
     student.add_argument("--random-start", action="store_true", help="random weights instead of the checkpoint's")
-    folder.add_argument("--scans", type=Path, help="folder of labelled .npz scans, instead of --config")
-    folder.add_argument("--scan-set", type=Path, help="what their labels mean (configs/scan_sets/*.yaml)")
+    folder.add_argument("--scans", type=command_line.existing, help="folder of labelled .npz scans, instead of --config")
+    folder.add_argument("--scan-set", type=command_line.existing, help="what their labels mean (configs/scan_sets/*.yaml)")
     tuning.add_argument("--split", default="train", help="of the dataset, whose labels are learned (default: train)")
     for flag, kind in TUNE_FLAGS.items():
         usual, probe = getattr(FINE_TUNE, flag), getattr(LINEAR_PROBE, flag)
@@ -41,9 +40,9 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
         command = commands.add_parser(name, parents=[out, student, tuning], help=does)
         command.add_argument("--percent", type=int, choices=PERCENTS, default=100, help="of the scenes labelled (default: 100)")
     scans = commands.add_parser("scans", parents=[out, corrupt], help="a bundle on labelled .npz scans")
-    scans.add_argument("folder", type=Path, help="labelled .npz scans")
-    scans.add_argument("--bundle", type=Path, required=True, help="what `python -m export.trt` wrote")
-    scans.add_argument("--scan-set", type=Path, required=True, help="what the labels mean (configs/scan_sets/*.yaml)")
+    scans.add_argument("folder", type=command_line.existing, help="labelled .npz scans")
+    scans.add_argument("--bundle", type=command_line.existing, required=True, help="what `python -m export.trt` wrote")
+    scans.add_argument("--scan-set", type=command_line.existing, required=True, help="what they mean (configs/scan_sets/*.yaml)")
     scans.add_argument("--backend", default="auto", help="of relidar.backends (default: the fastest that runs here)")
     return whole
 

@@ -7,17 +7,15 @@ play no part.
 """
 
 import copy
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from distill.augmentation import AugmentConfig
 from distill.checkpoint import StudentCheckpoint
 from distill.labelled_clouds import LabelledClouds
 from distill.lovasz import lovasz_softmax
@@ -25,40 +23,13 @@ from distill.scans import StepSampler, batch_voxels
 from distill.scoring import Predict, score
 from distill.sparse_conv import PairTables
 from distill.student import Student
+from distill.tune_config import TuneConfig
 from distill.tuning_scans import IGNORED, TuningScans, collate
 from distill.worker_errors import plain_worker_errors
-from relidar.config_file import Model
 from relidar.errors import TrainingError
 from relidar.label_map import LabelMap
 from relidar.prompts import UNLABELLED
 from relidar.voxels import Preprocessing, voxelise
-
-Count = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(ge=0)]
-
-
-class TuneConfig(Model):
-    """How the labelled clouds are learned; the defaults are SLidR's for fine-tuning on nuScenes."""
-
-    epochs: Count = 100
-    batch_scans: Count = 16
-    """Scans a step; where there are fewer, all of them."""
-    trunk_lr: Rate = 0.02
-    """Learning rate of all but the last layer; 0 freezes it, batch norm statistics included."""
-    head_lr: Rate = 2.0
-    """Learning rate of the last layer."""
-    momentum: Rate = 0.9
-    dampening: Rate = 0.1
-    weight_decay: Rate = 1e-4
-    seed: int = 0
-    """Of the last layer, the order and the augmentation."""
-    workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that prepare scans."""
-    augment: AugmentConfig = AugmentConfig(scale=0.0)
-
-
-FINE_TUNE = TuneConfig()
-LINEAR_PROBE = TuneConfig(trunk_lr=0.0, head_lr=0.05)
 
 
 class Classifier(nn.Module):

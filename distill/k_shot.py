@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from distill.checkpoint import StudentCheckpoint
-from distill.fine_tuning import TuneConfig, fine_tuned
+from distill.fine_tuning import fine_tuned
 from distill.labelled_clouds import LabelledClouds
+from distill.tune_config import SHOTS, TuneConfig
 from relidar.errors import DatasetError
 from relidar.label_map import LabelMap
-
-SHOTS = (1, 2, 4, 8)
 
 
 def halves(clouds: LabelledClouds, most: int = max(SHOTS)) -> tuple[LabelledClouds, LabelledClouds]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from nuscenes import NuScenes
 from pyquaternion import Quaternion
 
 from distill import semantic_kitti
@@ -62,6 +61,8 @@ def nuscenes_drive(root: Path, version: str, scenes: Sequence[str], intensity_ma
             f"{root}: no tables in {version}/ (looked for sample_data.json); give the folder that holds {version}."
         )
     try:
+        from nuscenes import NuScenes  # here, since it takes seconds
+
         dataset = NuScenes(version, str(root), verbose=False)
         if "lidarseg" not in dataset.table_names:
             raise DatasetError(f"{root}: no lidarseg table in {version}/; unpack nuScenes-lidarseg into the dataset.")

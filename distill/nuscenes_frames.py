@@ -11,8 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from nuscenes import NuScenes
-from nuscenes.utils.geometry_utils import transform_matrix
 from pyquaternion import Quaternion
 
 from distill.keyframe import CameraView, Keyframe
@@ -54,6 +52,8 @@ def nuscenes_keyframes(config: NuScenesConfig, split: str, percent: Percent = 10
         )
     names = set(_scenes_of_split(root, config, split))
     try:
+        from nuscenes import NuScenes  # here, since it takes seconds
+
         dataset = NuScenes(config.version, str(root), verbose=False)
         scenes = share([scene["name"] for scene in dataset.scene if scene["name"] in names], percent) if percent < 100 else names
         samples = [sample for sample in dataset.sample if _scene_name(dataset, sample) in scenes]
@@ -104,11 +104,11 @@ def _scenes_of_split(root: Path, config: NuScenesConfig, split: str) -> list[str
     return choose(splits, split, str(path))
 
 
-def _scene_name(dataset: NuScenes, sample: dict[str, Any]) -> str:
+def _scene_name(dataset: Any, sample: dict[str, Any]) -> str:
     return dataset.get("scene", sample["scene_token"])["name"]
 
 
-def _keyframe(dataset: NuScenes, sample: dict[str, Any], cameras: Sequence[str]) -> Keyframe:
+def _keyframe(dataset: Any, sample: dict[str, Any], cameras: Sequence[str]) -> Keyframe:
     root = Path(dataset.dataroot)
     token = sample["data"]["LIDAR_TOP"]
     lidar = dataset.get("sample_data", token)
@@ -128,7 +128,9 @@ def _keyframe(dataset: NuScenes, sample: dict[str, Any], cameras: Sequence[str])
     return Keyframe(token, _scene_name(dataset, sample), root / lidar["filename"], tuple(views), lidarseg)
 
 
-def _global_from_sensor(dataset: NuScenes, record: dict[str, Any]) -> NDArray[np.float64]:
+def _global_from_sensor(dataset: Any, record: dict[str, Any]) -> NDArray[np.float64]:
+    from nuscenes.utils.geometry_utils import transform_matrix
+
     sensor = dataset.get("calibrated_sensor", record["calibrated_sensor_token"])
     ego = dataset.get("ego_pose", record["ego_pose_token"])
     global_from_ego = transform_matrix(ego["translation"], Quaternion(ego["rotation"]))

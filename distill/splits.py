@@ -8,8 +8,6 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
-from nuscenes.utils.splits import create_splits_scenes
-
 from relidar.errors import DatasetError
 
 Percent = Literal[1, 5, 10, 25, 100]
@@ -30,6 +28,8 @@ SLIDR_HELD_OUT = tuple(
 
 def nuscenes_scenes() -> dict[str, list[str]]:
     """Scene names by split: the devkit's (train, val, test, mini_train, ...), `slidr_train` (600) and `slidr_held_out` (100)."""
+    from nuscenes.utils.splits import create_splits_scenes  # here, since it takes seconds
+
     splits: dict[str, list[str]] = create_splits_scenes()
     held_out = set(SLIDR_HELD_OUT)
     slidr = {"slidr_train": [name for name in splits["train"] if name not in held_out], "slidr_held_out": list(SLIDR_HELD_OUT)}

@@ -27,7 +27,9 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--config", type=Path, required=True, help="what is compared (YAML)")
     parser.add_argument("--out", type=Path, required=True, help="write all records here as JSON, the figure beside it")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once (default: one a core)")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="runs at once (default: one a core); 0: only gather"
+    )
     parser.add_argument("--only", default="", metavar="NAME", help="runs whose name holds this (teacher/loss-lrX-seedY)")
     arguments, overrides = parser.parse_known_args()
     config = config_file.load(arguments.config, CompareConfig, overrides)

@@ -16,9 +16,8 @@ from distill.config import (
     SimilarityLoss,
     TrainConfig,
 )
-from distill.fine_tuning import TuneConfig
-from distill.k_shot import SHOTS
 from distill.teachers import TeacherConfig
+from distill.tune_config import SHOTS, TuneConfig
 from relidar.config_file import Model
 
 RANDOM = "random"
@@ -41,9 +40,9 @@ class ShotConfig(Model):
     """How few labels are learned: SLidR's protocol but for the batch, the number of steps and the learning rates."""
 
     shots: tuple[Count, ...] = SHOTS
-    steps: Count = 48
+    steps: Count = 32
     """Of one scan each, whatever k."""
-    probe_steps: Count = 96
+    probe_steps: Count = 80
     """Of the linear probe on the street, whose scans are all labelled then."""
     trunk_lr: Positive = 0.05
     head_lr: Positive = 0.5

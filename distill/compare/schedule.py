@@ -24,7 +24,7 @@ SCORES: dict[str, Score] = {ZERO_SHOT: zero_shot_records, FEW_LABELS: few_label_
 
 
 class Comparison:
-    """All runs of a configuration, in so many processes of one thread each."""
+    """All runs of a configuration, in so many processes of one thread each; with none of them, those that were done before."""
 
     def __init__(self, config: CompareConfig, jobs: int, only: str, command: str, out: Path) -> None:
         self._config, self._only, self._command, self._out = config, only, command, out
@@ -36,7 +36,7 @@ class Comparison:
         """Does what is not done yet; all records there are, which are written after every run."""
         config = self._config
         os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}  # of the processes that are started
-        with ProcessPoolExecutor(self._jobs, multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(max(1, self._jobs), multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
             chosen: list[Run] = []
             for contest in config.contests:
                 self._view_images(contest)
@@ -48,6 +48,8 @@ class Comparison:
         return self._save()
 
     def _view_images(self, contest: Contest) -> None:
+        if not self._jobs:
+            return
         config = Run(0, contest, self._config.losses[0], self._config.learning_rates[0]).train_config(self._config)
         for split in (config.data.train_split, config.data.val_split):
             fill_cache(config, self._jobs, split=split)
@@ -55,7 +57,7 @@ class Comparison:
     def _score(self, pool: ProcessPoolExecutor, runs: Iterable[Run], file: str) -> None:
         wanted = [run for run in runs if self._only in run.name]
         self._seen += [(run, file) for run in wanted]
-        left = [run for run in wanted if not (run.folder(self._config) / file).exists()]
+        left = [run for run in wanted if not (run.folder(self._config) / file).exists()] if self._jobs else []
         one = partial(_quietly, file, self._config, self._real, self._command)
         for _ in tqdm(pool.map(one, left), total=len(left), desc=file.removesuffix(".json"), unit="run"):
             self._save()

@@ -17,13 +17,14 @@ from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run, loss_name
 from distill.compare.sets import TestSet, held_out, real_set, street_set
 from distill.config import TrainConfig
 from distill.datasets import read_keyframes
-from distill.fine_tuning import TuneConfig, fine_tuned, fresh
+from distill.fine_tuning import fine_tuned, fresh
 from distill.k_shot import draw
 from distill.labelled_clouds import LabelledClouds
 from distill.provenance import commit
 from distill.student_structure import measure_structure
 from distill.teachers import make_teacher
 from distill.train import STUDENT, train
+from distill.tune_config import TuneConfig
 from relidar.atomic import write_text
 
 Record = dict[str, Any]

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from relidar.errors import RelidarError
 
@@ -10,6 +11,14 @@ from relidar.errors import RelidarError
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """An argument parser whose help is the module docstring `doc`, laid out as written."""
     return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def existing(text: str) -> Path:
+    """The path of a file or folder that is there, as a parser's type: one that is not is bad usage, told before work begins."""
+    path = Path(text)
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
+    return path
 
 
 def say(text: str) -> None:

@@ -23,7 +23,7 @@ from distill.labelled_clouds import LabelledClouds
 from distill.provenance import commit
 from distill.student_structure import measure_structure
 from distill.teachers import make_teacher
-from distill.train import STUDENT, train
+from distill.trainer import STUDENT, train
 from distill.tune_config import TuneConfig
 from relidar.atomic import write_text
 

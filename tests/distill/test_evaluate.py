@@ -11,7 +11,7 @@ import yaml
 from distill import evaluate
 from distill.config import TrainConfig
 from distill.scan_folder import ScanSet, read_scan
-from distill.train import train
+from distill.trainer import train
 from distill.zero_shot import scan_folder
 from relidar.backends import open_executor
 from relidar.bundle import open_bundle

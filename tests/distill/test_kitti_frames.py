@@ -15,7 +15,7 @@ from distill.keyframe import project
 from distill.kitti_frames import SemanticKittiConfig
 from distill.scans import TrainingScans
 from distill.teachers import make_teacher
-from distill.train import train
+from distill.trainer import train
 from relidar.config_file import validate
 from relidar.errors import ConfigError, DatasetError
 

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from distill.checkpoint import load_student
 from distill.shared_batch_norm import share_batch_norm
-from distill.train import STUDENT
+from distill.trainer import STUDENT
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]

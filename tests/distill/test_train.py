@@ -18,7 +18,7 @@ from distill.cache import fill_cache
 from distill.checkpoint import load_student
 from distill.config import TrainConfig
 from distill.torch_executor import student_segmenter
-from distill.train import LAST, STUDENT, train
+from distill.trainer import LAST, STUDENT, train
 from distill.training_module import Distillation
 from relidar.config_file import load, validate
 from relidar.errors import CheckpointError, ConfigError, DatasetError, TextError
@@ -33,12 +33,12 @@ def with_values(values: dict, **changes: object) -> TrainConfig:
 # One thread as in the tests, since the order of sums depends on it.
 TRAIN = """
 import os, sys, torch, yaml
-from distill import train, training_module
+from distill import trainer, training_module
 from distill.config import TrainConfig
 from relidar.config_file import validate
 torch.set_num_threads(1)
 {killer}
-train.train(validate(yaml.safe_load(sys.argv[1]), TrainConfig, "test"))
+trainer.train(validate(yaml.safe_load(sys.argv[1]), TrainConfig, "test"))
 """
 IN_A_STEP = """
 step = training_module.Distillation.training_step
@@ -230,7 +230,7 @@ def test_a_text_encoder_of_another_space_than_the_teachers_is_refused(config_val
     ("text", "message"),
     [
         ("loss: {kind: contrastive_tolerant, drop_share: 1.0}", r"drop_share is 1\.0"),
-        ("loss: {kind: scalr, tau: 0.07}", r"unknown key 'loss\.scalr\.tau'"),
+        ("loss: {kind: scalr, tau: 0.07}", r"unknown key 'loss\.tau'; remove it \(known here: kind\)"),
         ("pairing: points", r"pairing is \"points\""),
         ("optm: {lr: 0.1}", "did you mean 'optim'"),
         ("optim: {lr: 1e-3}", r"optim\.lr is \"1e-3\""),
@@ -252,7 +252,7 @@ def test_a_wrong_override_ends_the_command_and_leaves_nothing_behind(config_valu
     command = [sys.executable, "-m", "distill.train", "--config", str(path), "--optim.lrr", "1e-3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "unknown key 'optim.lrr'; did you mean 'lr'" in done.stderr
+    assert "command line: unknown key '--optim.lrr'; did you mean '--optim.lr'?" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,5 +1,7 @@
-"""Fixtures of the runtime's tests: recordings made on the spot."""
+"""Fixtures of the runtime's tests: recordings made on the spot, and the replay of them."""
 
+import functools
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,11 +11,20 @@ from rosbags import rosbag1, rosbag2
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from rosbags.typesys import Stores, get_typestore
 
+from relidar import replay, replay_jobs
+from relidar.loaded_model import load_model
 from relidar.pointcloud2 import CloudField, CloudLayout
 
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 Scan = tuple[CloudLayout, bytes]
 Recorder = Callable[..., Path]
+MAP = """
+name: two
+classes:
+  - {name: low, truth: [1, 2], predicted: [car, truck, bus, sidewalk]}
+  - {name: high, truth: [7], predicted: [vegetation, manmade, terrain]}
+"""
+load_once = functools.cache(load_model)
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +37,30 @@ def record() -> Recorder:
 def scan_of() -> Callable[..., Scan]:
     """scan_of(xyz_m, intensity, category=None): a cloud as a driver publishes it, with a ring and padding behind each point."""
     return _scan_of
+
+
+@pytest.fixture
+def truth_map(tmp_path: Path) -> Path:
+    """The map of two classes."""
+    path = tmp_path / "map.yaml"
+    path.write_text(MAP)
+    return path
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """replayed(*words): runs the command in this process; its exit code. Most of a run is loading the model: done once."""
+
+    def run(*words: object) -> int:
+        monkeypatch.setattr(replay_jobs, "load_model", load_once)
+        monkeypatch.setattr(sys, "argv", ["replay", *map(str, words)])
+        try:
+            replay.main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    return run
 
 
 def _scan_of(xyz_m: np.ndarray, intensity: np.ndarray, category: np.ndarray | None = None) -> Scan:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -95,11 +96,11 @@ def test_overrides_win(tmp_path: Path, words: tuple[str, ...]) -> None:
         (("--optim.lr",), "expected pairs"),
         (("optim.lr", "1"), "expected pairs"),
         (("--kind.x", "1"), "'kind' is a value"),
-        (("--optim.lrr", "1"), "did you mean 'lr'"),
+        (("--optim.lrr", "1"), "command line: unknown key '--optim.lrr'; did you mean '--optim.lr'?"),
     ],
 )
 def test_bad_overrides_are_told(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         loaded(tmp_path, "kind: a", *words)
 
 

@@ -1,13 +1,9 @@
-"""Bag evaluation as a command: the report's figures against a count by hand, damage, resuming, and errors to act on."""
+"""Bag evaluation as a command: the report's figures against a count by hand, what is left out, and errors to act on."""
 
-import functools
 import importlib.util
 import json
-import multiprocessing
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,41 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relidar import backends, replay, replay_jobs
+from relidar import backends
 from relidar.bundle import Bundle, open_bundle
-from relidar.loaded_model import load_model
 from relidar.onnx_executor import PairsExecutor
-from relidar.replay_jobs import replay_bags
-from relidar.replay_options import ReplayOptions, is_finished
 from relidar.segmenter import Segmenter
-
-MAP = """
-name: two
-classes:
-  - {name: low, truth: [1, 2], predicted: [car, truck, bus, sidewalk]}
-  - {name: high, truth: [7], predicted: [vegetation, manmade, terrain]}
-"""
-
-
-@pytest.fixture
-def truth_map(tmp_path: Path) -> Path:
-    path = tmp_path / "map.yaml"
-    path.write_text(MAP)
-    return path
-
-
-load_once = functools.cache(load_model)
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """Runs the command in this process; returns its exit code. Most of a run is loading the model, which is done once."""
-    monkeypatch.setattr(replay_jobs, "load_model", load_once)
-    monkeypatch.setattr(sys, "argv", ["replay", *map(str, words)])
-    try:
-        replay.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def test_the_report_holds_what_a_count_by_hand_gives(
@@ -97,18 +62,18 @@ def test_the_report_holds_what_a_count_by_hand_gives(
 
 
 def test_malformed_clouds_are_counted_and_left_out(
-    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable, replayed: Callable
 ) -> None:
     layout, data = scan_of(np.ones((50, 3)), np.zeros(50))
     scans = [(layout, data), (layout, data[:-1]), (replace(layout, fields=layout.fields[1:]), data), (layout, data)]
     bag = record(tmp_path / "bag", scans)
-    assert run(monkeypatch, bag, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnxruntime-cpu") == 0
+    assert replayed(bag, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnxruntime-cpu") == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["scans"], report["malformed"], report["truth"]) == (2, {"data_length": 1, "missing_field": 1}, None)
 
 
 def test_scans_over_an_engines_capacity_are_answered_counted_and_told(
-    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable, monkeypatch: pytest.MonkeyPatch, replayed: Callable
 ) -> None:
     class SmallEngine(PairsExecutor):
         """Takes fewer voxels than the graph could."""
@@ -123,7 +88,7 @@ def test_scans_over_an_engines_capacity_are_answered_counted_and_told(
     random = np.random.default_rng(0)
     clouds = [random.uniform(-15, 15, (points, 3)).astype(np.float32) * [1, 1, 0.1] for points in (9000, 1500, 9000)]
     bag = record(tmp_path / "bag", [scan_of(xyz_m, np.zeros(len(xyz_m))) for xyz_m in clouds])
-    assert run(monkeypatch, bag, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "tensorrt") == 0
+    assert replayed(bag, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "tensorrt") == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["scans"], report["over_capacity"], report["unlabelled_points"] < 200) == (3, 2, True)
     (warning,) = report["warnings"]
@@ -137,7 +102,7 @@ def test_errors_say_what_to_do_and_leave_nothing_behind(
     record: Callable,
     scan_of: Callable,
     truth_map: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    replayed: Callable,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     layout, data = scan_of(np.ones((50, 3)), np.zeros(50))
@@ -146,7 +111,7 @@ def test_errors_say_what_to_do_and_leave_nothing_behind(
     common = ["--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnxruntime-cpu"]
 
     def error_of(*words: object) -> tuple[int, str]:
-        code = run(monkeypatch, *words)
+        code = replayed(*words)
         return code, capsys.readouterr().err
 
     code, text = error_of(bag, *common, "--truth-field", "truth", "--truth-map", truth_map)
@@ -180,96 +145,13 @@ def test_errors_say_what_to_do_and_leave_nothing_behind(
     assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
-def test_a_bag_is_done_once_unless_something_changed(
-    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    random = np.random.default_rng(0)
-    scans = [scan_of(random.uniform(-9, 9, (300, 3)), np.zeros(300)) for _ in range(2)]
-    bags = [record(tmp_path / name, scans) for name in ("monday", "tuesday")]
-    out = tmp_path / "out"
-    command = ["--bundle", tiny_bundle, "--out", out, "--backend", "onnxruntime-cpu"]
-
-    def made() -> list[int]:
-        return [(out / "bags" / bag.name / "result.json").stat().st_mtime_ns for bag in bags]
-
-    assert run(monkeypatch, bags[0], *command) == 0
-    first = (out / "bags/monday/result.json").stat().st_mtime_ns
-    left = out / "bags/.tuesday.killed"
-    left.mkdir()
-    (left / "0-answer.png").touch()
-    assert run(monkeypatch, *bags, *command) == 0
-    both = made()
-    assert both[0] == first
-    assert not left.exists()
-    report = json.loads((out / "report.json").read_text())
-    assert (report["scans"], len(report["recordings"])) == (4, 2)
-    bags[1] = record(tmp_path / "other" / "tuesday", scans[:1])
-    assert run(monkeypatch, *bags, *command) == 0
-    assert made()[0] == first
-    assert made()[1] > both[1]
-    assert json.loads((out / "report.json").read_text())["scans"] == 3
-
-
-def test_a_result_stands_while_nothing_it_depends_on_changes(
-    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable
-) -> None:
-    bag = record(tmp_path / "bag", [scan_of(np.ones((9, 3)), np.zeros(9))])
-    options = ReplayOptions(tiny_bundle, side_by_side=2)
-    (tmp_path / "result.json").write_text(json.dumps({"inputs": options.inputs(bag), "side_by_side": 2}))
-    assert is_finished(tmp_path, options, bag)
-    assert not is_finished(tmp_path, replace(options, write=True), bag)
-    assert not is_finished(tmp_path, replace(options, corruptions=("rain:1",)), bag)
-    # Latencies that were measured side by side are no answer to who asks for one bag at a time.
-    assert not is_finished(tmp_path, replace(options, side_by_side=1), bag)
-    (bag / "bag.mcap").touch()
-    assert not is_finished(tmp_path, options, bag)
-    (tmp_path / "result.json").write_text("[]")
-    assert not is_finished(tmp_path, options, bag)
-
-
-def test_several_bags_side_by_side_and_one_that_is_useless(
-    tmp_path: Path,
-    tiny_bundle: Path,
-    record: Callable,
-    scan_of: Callable,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    layout, data = scan_of(np.random.default_rng(0).uniform(-9, 9, (300, 3)), np.zeros(300))
-    bags = [record(tmp_path / "drive", [(layout, data)] * 2), record(tmp_path / "bad", [(layout, data[:-1])])]
-    words = [*bags, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnxruntime-cpu"]
-    assert run(monkeypatch, *words, "--jobs", "2") == 1
-    assert "no usable cloud" in capsys.readouterr().err
-    report = json.loads((tmp_path / "out/report.json").read_text())
-    assert (report["scans"], report["bags_side_by_side"]) == (2, 2)
-    assert [recording["bag"] for recording in report["recordings"]] == [str(bags[0])]
-    assert list(report["failed"]) == [str(bags[1])]
-    assert any("sharing the processor" in text for text in report["warnings"])
-
-
-def test_a_bag_whose_process_dies_is_told(tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable) -> None:
-    bags = [record(tmp_path / name, [scan_of(np.ones((9, 3)), np.zeros(9))]) for name in ("monday", "tuesday")]
-
-    def kill() -> None:
-        while len(children := multiprocessing.active_children()) < 2:
-            time.sleep(0.01)
-        for process in children:
-            process.kill()
-
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    failed = replay_bags(bags, tmp_path / "out", ReplayOptions(tiny_bundle, "onnxruntime-cpu", side_by_side=2), 2)
-    killer.join()
-    assert failed == {bag: f"{bag}: its process ended with exit code -9." for bag in bags}
-
-
 def test_a_cut_bag_is_evaluated_up_to_the_damage(
     tmp_path: Path,
     tiny_bundle: Path,
     record: Callable,
     scan_of: Callable,
     truth_map: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    replayed: Callable,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     random = np.random.default_rng(0)
@@ -278,7 +160,7 @@ def test_a_cut_bag_is_evaluated_up_to_the_damage(
     file = bag / "bag.mcap"
     file.write_bytes(file.read_bytes()[: int(0.55 * file.stat().st_size)])
     words = [bag, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnxruntime-cpu"]
-    assert run(monkeypatch, *words, "--truth-field", "category", "--truth-map", truth_map) == 0
+    assert replayed(*words, "--truth-field", "category", "--truth-map", truth_map) == 0
     report = json.loads((tmp_path / "out/report.json").read_text())
     recording = report["recordings"][0]
     assert recording["clouds_read"] == recording["scans"] == 5
@@ -290,13 +172,13 @@ def test_a_cut_bag_is_evaluated_up_to_the_damage(
 
 
 def test_topics_and_truth_topic_and_corruption(
-    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable, truth_map: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable, truth_map: Path, replayed: Callable
 ) -> None:
     random = np.random.default_rng(0)
     scans = [scan_of(random.uniform(-9, 9, (400, 3)), np.zeros(400), random.choice([1, 7], 400)) for _ in range(2)]
     bag = record(tmp_path / "bag", scans, topics=("/front", "/rear"))
     common = [bag, "--bundle", tiny_bundle, "--out", tmp_path / "out", "--backend", "onnxruntime-cpu"]
-    assert run(monkeypatch, *common, "--topic", "all", "--truth-field", "category", "--truth-map", truth_map) == 0
+    assert replayed(*common, "--topic", "all", "--truth-field", "category", "--truth-map", truth_map) == 0
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert [(r["topic"], r["scans"]) for r in report["recordings"]] == [("/front", 2), ("/rear", 2)]
     one, other = (recording["truth"]["confusion"]["points"] for recording in report["recordings"])
@@ -304,9 +186,10 @@ def test_topics_and_truth_topic_and_corruption(
     assert (2 * np.array(one)).tolist() == report["truth"]["confusion"]["points"]
     by_field = report["recordings"][0]["truth"]["miou_percent"]
 
+    common[common.index("--out") + 1] = tmp_path / "other"
     truth = ["--truth-topic", "/rear", "--truth-field", "category", "--truth-map", truth_map]
-    assert run(monkeypatch, *common, *truth, "--corrupt", "dropout:1,dropout:5", "--corrupt", "jitter:2") == 0
-    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert replayed(*common, *truth, "--corrupt", "dropout:1,dropout:5", "--corrupt", "jitter:2") == 0
+    report = json.loads((tmp_path / "other/report.json").read_text())
     assert [r["topic"] for r in report["recordings"]] == ["/front"]
     assert report["truth"]["miou_percent"] == by_field
     rows = {(row["kind"], row["severity"]): row for row in report["robustness"]["rows"]}
@@ -314,4 +197,4 @@ def test_topics_and_truth_topic_and_corruption(
     assert rows["dropout", 0]["miou_percent"] == rows["jitter", 0]["miou_percent"] == by_field
     assert rows["dropout", 5]["lost_percent"] > rows["dropout", 1]["lost_percent"] > rows["jitter", 2]["lost_percent"] == 0
     assert rows["dropout", 5]["miou_percent"] < rows["dropout", 1]["miou_percent"] < by_field
-    assert "Mean IoU by severity" in (tmp_path / "out/report.html").read_text()
+    assert "Mean IoU by severity" in (tmp_path / "other/report.html").read_text()

@@ -20,7 +20,7 @@ from distill.teachers import make_teacher
 from distill.teachers.image_input import network_input
 from distill.teachers.maskclip import MaskClipConfig, dense_resnet, dense_vit, vit_tokens
 from distill.text_encoders import make_text_encoder
-from distill.train import train
+from distill.trainer import train
 from relidar.config_file import validate
 from relidar.errors import CheckpointError, ConfigError, TextError
 

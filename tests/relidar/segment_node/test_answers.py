@@ -161,7 +161,7 @@ def test_diagnostics_name_what_runs_and_timings_are_published(peer: Any, scan: S
 def test_latency_limits_are_told_by_the_diagnostics(peer: Any, scan: Scan) -> None:
     peer.listen("segmentation")
     peer.ask(*scan)
-    assert "greater than or equal to 0" in peer.set(latency_warn_ms=-1.0)
+    assert "latency_warn_ms is -1.0, expected at least 0" in peer.set(latency_warn_ms=-1.0)
     for name, level in (("latency_warn_ms", b"\x01"), ("latency_error_ms", b"\x02")):
         assert peer.set(**{name: 0.001}) == ""
         peer.wait(lambda level=level, name=name: peer.level == level and name in peer.message)

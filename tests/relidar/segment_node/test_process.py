@@ -37,14 +37,25 @@ def test_a_signal_ends_a_node_that_is_loading(ros_environment: dict[str, str], t
 
 def test_build_only_proves_the_bundle_and_ends(ros_environment: dict[str, str], tiny_bundle: Path) -> None:
     done = run(ros_environment, "-p", f"bundle:={tiny_bundle}", "-p", "build_only:=true", "-p", "backend:=onnxruntime-cpu")
-    assert (done.returncode, "ready:" in done.stderr) == (0, False)
+    assert (done.returncode, "ready:" in done.stderr, "ignored" in done.stderr) == (0, False, False)
+
+
+def test_a_parameter_that_the_node_does_not_know_is_warned_of(ros_environment: dict[str, str], tiny_bundle: Path) -> None:
+    words = [f"bundle:={tiny_bundle}", "build_only:=true", "backend:=onnxruntime-cpu", "thread:=2", "use_sim_time:=true"]
+    done = run(ros_environment, *(part for word in words for part in ("-p", word)))
+    assert done.returncode == 0
+    assert "[WARN]" in done.stderr
+    assert "parameter 'thread' is none of this node's and is ignored; did you mean 'threads'?" in done.stderr
+    assert done.stderr.count("is none of this node's") == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 1, "parameter bundle is empty"),
-        (["-p", "bundle:=5"], 1, "parameter bundle"),
+        ([], 1, "configure failed: parameter bundle is empty"),
+        (["-p", "bundle:=5"], 1, "parameters: bundle is 5, expected text"),
+        (["-p", "threads:=abc"], 1, 'parameters: threads is "abc", expected a whole number'),
+        (["-p", "latency_warn_ms:=abc"], 1, 'latency_warn_ms is "abc", expected a number'),
         (["-p", "backend:=abacus", "-p", "bundle:=/nowhere"], 1, "expected one of auto, tensorrt"),
         (["-p", "bundle"], 2, "Failed to parse ROS arguments"),
     ],

@@ -1,6 +1,5 @@
 """YAML files as typed models: an unknown key, a wrong type or an impossible value is an error naming file, key and cure."""
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from relidar.config_errors import explain
 from relidar.errors import ConfigError
 
 
@@ -32,10 +32,10 @@ def load(path: Path, model: type[M], overrides: Sequence[str] = ()) -> M:
     Raises:
         ConfigError: unreadable file, unknown key, wrong type or a value out of range.
     """
-    content = read_yaml(path)
-    for key, value in _pairs(overrides):
+    content, pairs = read_yaml(path), _pairs(overrides)
+    for key, value in pairs:
         _assign(content, key, value)
-    return validate(content, model, str(path))
+    return validate(content, model, str(path), [key for key, _ in pairs])
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -54,13 +54,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def validate(content: Mapping[str, Any], model: type[M], where: str) -> M:
-    """Checks a mapping against `model`; `where` names it in the error."""
+def validate(content: Mapping[str, Any], model: type[M], where: str, given: Sequence[str] = ()) -> M:
+    """Checks a mapping against `model`; errors name `where` it is from, or the command line for keys `given` there."""
     try:
         # JSON mode is strict about types yet takes a list for a tuple, which is all that YAML can say.
         return model.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(dict(e), model, where) for e in error.errors())) from None
+        raise ConfigError(explain([dict(e) for e in error.errors()], content, model, where, given)) from None
     except (TypeError, ValueError, RecursionError) as error:  # dates and the like, cycles, too deep: they have no JSON form
         raise ConfigError(f"{where}: {error}; only strings, numbers, booleans, lists and mappings are understood.") from None
 
@@ -86,37 +86,3 @@ def _assign(content: dict[str, Any], dotted: str, value: Any) -> None:
         if not isinstance(content, dict):
             raise ConfigError(f"--{dotted}: {parent!r} is a value, not a section.")
     content[last] = value
-
-
-def _explain(error: Mapping[str, Any], model: type[BaseModel], where: str) -> str:
-    location = [str(part) for part in error["loc"]]
-    key = ".".join(location) or "the file"
-    if error["type"] == "extra_forbidden":
-        names = _field_names(model)
-        near = difflib.get_close_matches(location[-1], names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "remove it."
-        return f"{where}: unknown key {key!r}; {hint}"
-    if error["type"] == "missing":
-        return f"{where}: key {key!r} is missing; add it."
-    found = json.dumps(error["input"])
-    shown = found if len(found) <= 80 else found[:77] + "..."
-    return f"{where}: {key} is {shown}: {error['msg'][0].lower()}{error['msg'][1:]}."
-
-
-def _field_names(model: type[BaseModel]) -> list[str]:
-    """Names of all fields of `model` and of the models inside it."""
-    names: list[str] = []
-    pending: list[Any] = [model]
-    seen: set[Any] = set()
-    while pending:
-        item = pending.pop()
-        if item in seen:
-            continue
-        seen.add(item)
-        if isinstance(item, type) and issubclass(item, BaseModel):
-            for name, field in item.model_fields.items():
-                names.append(name)
-                pending.append(field.annotation)
-        else:
-            pending.extend(getattr(item, "__args__", ()))
-    return names

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from relidar.backends import BACKENDS
+from relidar.config_errors import nearest
 from relidar.config_file import Model, validate
 from relidar.errors import ConfigError
 
@@ -60,6 +61,13 @@ LISTS = tuple(name for name, info in NodeParameters.model_fields.items() if info
 def parse_parameters(values: Mapping[str, Any]) -> NodeParameters:
     """Checks values as ROS gives them; raises ConfigError naming the parameter and what is wrong."""
     return validate(values, NodeParameters, "parameters")
+
+
+def unknown_parameter(name: str) -> str:
+    """What to tell of a parameter that was given to the node but is none of its own."""
+    near = nearest(name, NodeParameters.model_fields)
+    cure = f"did you mean {near!r}?" if near else f"there are {', '.join(NodeParameters.model_fields)}."
+    return f"parameter {name!r} is none of this node's and is ignored; {cure}"
 
 
 def check_change(before: NodeParameters, after: NodeParameters, configured: bool) -> None:

@@ -8,7 +8,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from relidar.errors import ConfigError, RelidarError
-from relidar.node_parameters import LISTS, NodeParameters, parse_parameters
+from relidar.node_parameters import LISTS, NodeParameters, parse_parameters, unknown_parameter
 
 Apply = Callable[[], None]
 Prepare = Callable[[NodeParameters, frozenset[str]], Apply]
@@ -19,8 +19,11 @@ class LiveParameters:
     """The node's parameters, which change only to values that `prepare` takes."""
 
     def __init__(self, node: Node, prepare: Prepare) -> None:
-        """Declares all parameters; raises ConfigError where the given values make no sense."""
+        """Declares all parameters; raises ConfigError where the given values make no sense, warns of unknown names."""
         values = {name: _declare(node, name) for name in NodeParameters.model_fields}
+        # No error, since a parameter file for all nodes (`/**:`) may hold what other nodes need. rclpy has no public way to ask.
+        for name in sorted(name for name in node._parameter_overrides if not node.has_parameter(name)):
+            node.get_logger().warning(unknown_parameter(name))
         self.current = parse_parameters(values)
         self._prepare = prepare
         self._accepted: tuple[NodeParameters, Apply] | None = None
@@ -61,6 +64,7 @@ def _declare(node: Node, name: str) -> object:
             node.set_parameters([Parameter(name, Parameter.Type.STRING_ARRAY, [])])  # rclpy takes it for a list of bytes
         return value
     except InvalidParameterTypeException as error:
+        parse_parameters({name: _plain(node._parameter_overrides[name].value)})  # says it in plainer words
         raise ConfigError(f"parameter {name}: {error}; give a value of that type.") from error
 
 

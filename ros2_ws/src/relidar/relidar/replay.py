@@ -7,7 +7,8 @@
 
 Bags: rosbag2 (MCAP or sqlite3, also packed with zstd) and rosbag1; one that is cut off or corrupt is evaluated up to the damage,
 which the report tells. Writes OUT/report.html (one file, opens offline), OUT/report.json and OUT/bags/NAME/ for each bag. A bag
-whose result is there already, from the same bag, bundle and options, is not done again.
+whose result is there already is not done again unless the bag has changed. Results of another bundle, another backend or other
+options are not replaced: those need an OUT of their own.
 
 The truth is a field of the clouds (--truth-field), a field of a second topic with the same stamps (--truth-topic), or files
 named by stamp, <ns>.npy or SemanticKITTI's <ns>.label (--truth-folder); --truth-map says which numbers are which classes. A point
@@ -36,7 +37,7 @@ from relidar.corruptions import KINDS
 from relidar.errors import BagError
 from relidar.label_map import load_label_map
 from relidar.replay_jobs import interrupt, replay_bags, result_folders
-from relidar.replay_options import ReplayOptions
+from relidar.replay_options import ReplayOptions, check_same
 from relidar.rerun_log import import_rerun
 from relidar.robustness import expand
 from relidar.truth import DEFAULT_FIELD, TruthSource
@@ -63,6 +64,7 @@ def _run(arguments: Namespace) -> None:
     bundle = open_bundle(options.bundle)
     if options.truth_map is not None:
         load_label_map(options.truth_map).prediction_lookup(bundle.manifest.classes)
+    check_same(arguments.out, options)
     if options.rerun:
         import_rerun()
     failed = replay_bags(bags, arguments.out, options, arguments.jobs)

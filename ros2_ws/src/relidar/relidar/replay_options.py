@@ -1,4 +1,4 @@
-"""What a replay is asked to do, and whether a bag's result was made from the same."""
+"""What a replay is asked to do, and whether the results that are there were made from the same."""
 
 import json
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from relidar.bundle import MANIFEST, sha256_file
+from relidar.errors import ConfigError
 from relidar.truth import TruthSource
 
 RESULT = "result.json"
@@ -34,15 +35,17 @@ class ReplayOptions:
     def inputs(self, bag: Path) -> dict[str, Any]:
         """All that a result depends on, as plain data; a result with the same inputs need not be made again."""
         folder = self.truth.folder if self.truth else None
+        files = {"bag": _state(bag), "truth_files": _state(folder) if folder else None}
+        return {"format": RESULT_FORMAT, **files, **self.asked()}
+
+    def asked(self) -> dict[str, Any]:
+        """The part of `inputs` that is the same for all bags of a report."""
         return {
-            "format": RESULT_FORMAT,
-            "bag": _state(bag),
             "bundle": sha256_file(self.bundle / MANIFEST),
             "backend": self.backend,
             "threads": self.threads,
             "topics": list(self.topics),
             "truth": str(self.truth) if self.truth else None,
-            "truth_files": _state(folder) if folder else None,
             "truth_map": sha256_file(self.truth_map) if self.truth_map else None,
             "corruptions": list(self.corruptions),
             "write": self.write,
@@ -57,6 +60,28 @@ def is_finished(folder: Path, options: ReplayOptions, bag: Path) -> bool:
         return bool(result["inputs"] == options.inputs(bag) and result["side_by_side"] <= options.side_by_side)
     except (OSError, ValueError, TypeError, KeyError):
         return False
+
+
+def check_same(out: Path, options: ReplayOptions) -> None:
+    """Raises ConfigError if `out` holds results of another bundle or of other options, which this replay would replace."""
+    asked = options.asked()
+    for path in sorted(out.glob(f"bags/*/{RESULT}")):
+        try:
+            inputs: Any = json.loads(path.read_text(encoding="utf-8"))["inputs"]
+            is_readable = inputs["format"] == RESULT_FORMAT
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # a result that is of no use will not be missed
+        other = [_difference(name, inputs.get(name), value) for name, value in asked.items() if inputs.get(name) != value]
+        if is_readable and other:
+            raise ConfigError(
+                f"{out}: {path.parent} was made with {', '.join(other)}; choose another --out, or remove {out} to make it anew."
+            )
+
+
+def _difference(name: str, there: object, asked: object) -> str:
+    if name in ("backend", "threads"):
+        return f"{name} {there}, not {asked}"
+    return f"another {name.replace('_', ' ')}" if name in ("bundle", "truth_map") else f"another choice of {name}"
 
 
 def _state(path: Path) -> dict[str, list[int]]:

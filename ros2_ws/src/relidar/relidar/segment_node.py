@@ -64,37 +64,37 @@ class SegmentNode(LifecycleNode):  # type: ignore[misc]  # rclpy has no types
 
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Loads, proves and warms up the bundle."""
-        return self._transition("configuring", self._load, "inactive")
+        return self._transition("configure", "configuring", self._load, "inactive")
 
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes and begins to answer."""
-        return self._transition("inactive", self._start, "active")
+        return self._transition("activate", "inactive", self._start, "active")
 
     def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes; the scan in work is answered, one that waits is dropped."""
-        return self._transition("active", self._stop, "inactive")
+        return self._transition("deactivate", "active", self._stop, "inactive")
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Lets go of the bundle, so that another can be configured."""
-        return self._transition("inactive", self._release, "unconfigured")
+        return self._transition("cleanup", "inactive", self._release, "unconfigured")
 
     def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Stops and lets go of everything, whatever the state."""
-        return self._transition(self._state, self._release, "finalized")
+        return self._transition("shutdown", self._state, self._release, "finalized")
 
     def close(self) -> None:
         """Ends all threads; returns once the scan in work is finished."""
         self._release()
         self._heartbeat.stop()
 
-    def _transition(self, during: State, work: Callable[[], None], then: State) -> TransitionCallbackReturn:
+    def _transition(self, name: str, during: State, work: Callable[[], None], then: State) -> TransitionCallbackReturn:
         before, self._state = self._state, during
         try:
             work()
         except Exception as error:  # noqa: BLE001  # whatever fails, the node tells and lives on
             self._state = before
             self.failure = str(error) if isinstance(error, RelidarError) else f"{type(error).__name__}: {error}"
-            self.get_logger().error(f"not {then}: {self.failure}")
+            self.get_logger().error(f"{name} failed: {self.failure}")
             return TransitionCallbackReturn.FAILURE
         self._state, self.failure = then, ""
         return TransitionCallbackReturn.SUCCESS

@@ -8,25 +8,27 @@ Every backend labels the same clouds as the node does, from the bytes of a messa
   decode     bytes to points                       infer   the network, and what each voxel scores
   voxelise   points to voxels and input features   scores  labels, scores and margins of the voxels brought to the points
   rulebook   voxels to neighbour tables            encode  points with label, score and margin to bytes
-  upload     input to the device; on the CPU there is nothing to upload, and a GPU's backends have it inside infer
+  upload     input to the device: 0 on the CPU, which reads it where it lies; on a GPU measured by itself and taken off infer
 
 Without --scans the bundle's golden scan is measured. OUT/bench.json and OUT/bench.svg keep the figures: percentiles in
 milliseconds, the arithmetic that the occupied pairs need, its share of the matmul peak that NumPy reaches on all cores here, and
-memory. A backend that this machine lacks is listed as not run, with the reason.
+memory. The total is that of whole scans, not the sum of the stages' percentiles. A backend that this machine lacks is listed as
+not run, with the reason.
 """
 
 import json
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from export.bench_picture import picture
+from export.bench_picture import Bar, picture
+from export.device_upload import DeviceUpload
 from export.needed_work import gflop
 from export.parity import GOLDEN_SCAN, Scan, scans_of
 from export.this_machine import device, matmul_peak_gflops, resident_mib
@@ -40,6 +42,7 @@ from relidar.labelled_cloud import segment_cloud
 from relidar.latency import percentiles_ms
 from relidar.pointcloud2 import CloudField, CloudLayout
 from relidar.program_file import load_program
+from relidar.row_parts import cores
 from relidar.rulebook import build_rulebook
 from relidar.segmenter import Segmenter
 from relidar.voxels import voxelise
@@ -47,6 +50,9 @@ from relidar.voxels import voxelise
 STAGES = ("decode", "voxelise", "rulebook", "upload", "infer", "scores", "encode")
 RUNS = 20
 FIELDS = tuple(CloudField(name, 4 * index, 7) for index, name in enumerate(("x", "y", "z", "intensity")))
+
+UPLOAD_TO_CPU = "none: the CPU reads the input where it lies"
+UPLOAD_TO_GPU = "measured by itself and taken off infer"
 
 Message = tuple[CloudLayout, bytes]
 Percentiles = dict[str, float | None]
@@ -74,7 +80,9 @@ class BackendTimes:
     """Why not, or None where it ran."""
     identity: str = ""
     stages_ms: dict[str, Percentiles] | None = None
-    """p50, p95 and p99 of each stage; none where a stage does not exist."""
+    """p50, p95 and p99 of each stage."""
+    upload: str | None = None
+    """What `upload` among the stages is."""
     total_ms: Percentiles | None = None
     gflops: float | None = None
     """10^9 needed operations a second in `infer`, over all scans."""
@@ -90,7 +98,7 @@ class Bench:
 
     device: dict[str, str | int]
     threads: int
-    """That backends on the CPU were given; 0 = one a core."""
+    """That voxels, tables and backends on the CPU ran on."""
     matmul_peak_gflops: float
     runs: int
     """Of each scan and backend."""
@@ -107,56 +115,68 @@ def measure(bundle: Bundle, scans: Mapping[str, Scan], backends: Sequence[str], 
         CloudError: a scan without a point in range.
         BackendError: no backend runs here.
     """
-    facts = tuple(_facts(bundle, name, *scan) for name, scan in scans.items())
-    messages = [_message(*scan) for scan in scans.values()]
+    threads = threads or cores()
+    prepared = [_prepared(bundle, name, *scan) for name, scan in scans.items()]
     peak = matmul_peak_gflops()
-    needed = None if facts[0].gflop is None else sum(scan.gflop or 0.0 for scan in facts)
-    results = tuple(_times(bundle, name, messages, needed, peak, runs, threads) for name in backends)
+    results = tuple(_times(bundle, name, prepared, peak, runs, threads) for name in backends)
     if all(result.not_run for result in results):
         reasons = "\n".join(f"  {result.backend}: {result.not_run}" for result in results)
         raise BackendError(f"{bundle.path}: none of the backends runs here:\n{reasons}")
-    return Bench(device(), threads, round(peak, 1), runs, facts, results, resident_mib())
+    return Bench(device(), threads, round(peak, 1), runs, tuple(scan.facts for scan in prepared), results, resident_mib())
 
 
-def _times(
-    bundle: Bundle, backend: str, messages: Sequence[Message], needed: float | None, peak: float, runs: int, threads: int
-) -> BackendTimes:
+@dataclass(frozen=True)
+class _Prepared:
+    """A scan as a driver sends it, and as the network reads it."""
+
+    facts: ScanFacts
+    message: Message
+    network_input: tuple[NDArray[Any], ...]
+
+
+def _times(bundle: Bundle, backend: str, scans: Sequence[_Prepared], peak: float, runs: int, threads: int) -> BackendTimes:
     before_mib = resident_mib()
     try:
         executor = open_executor(bundle, backend, threads)
         segmenter = Segmenter.of_bundle(bundle, executor, threads)
-        for message in messages:  # buffers grow, kernels compile
-            _one_scan(segmenter, message)
-        stages: dict[str, list[float]] = defaultdict(list)
+        upload = None if "-cpu" in executor.name else DeviceUpload()
+        for scan in scans:  # buffers grow, kernels compile
+            _one_scan(segmenter, scan, upload)
+        stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
         for _ in tqdm(range(runs), desc=backend, unit="round"):
-            for message in messages:
-                for stage, ms in _one_scan(segmenter, message).items():
+            for scan in scans:
+                for stage, ms in _one_scan(segmenter, scan, upload).items():
                     stages[stage].append(ms)
     except BackendError as error:
         return BackendTimes(backend, str(error))
     after_mib = resident_mib()
+    needed = None if scans[0].facts.gflop is None else sum(scan.facts.gflop or 0.0 for scan in scans)
     # A round is as long as its scans together; the middle round counts.
     rate = None if needed is None else 1e3 * needed / float(np.median(np.reshape(stages["infer"], (runs, -1)).sum(axis=1)))
     return BackendTimes(
         backend,
         None,
         f"{executor.name} {executor.identity}".strip(),
-        {stage: percentiles_ms(stages[stage]) for stage in STAGES if stages[stage]},
-        percentiles_ms(np.sum([stages[stage] for stage in STAGES if stages[stage]], axis=0).tolist()),
+        {stage: percentiles_ms(each) for stage, each in stages.items()},
+        UPLOAD_TO_CPU if upload is None else UPLOAD_TO_GPU,
+        percentiles_ms(np.sum(list(stages.values()), axis=0).tolist()),
         None if rate is None else round(rate, 2),
         None if rate is None or backend not in ANY_SIZE else round(rate / peak, 4),
         None if after_mib is None or before_mib is None else round(after_mib - before_mib, 1),
     )
 
 
-def _one_scan(segmenter: Segmenter, message: Message) -> dict[str, float]:
-    cloud, segmentation = segment_cloud(segmenter, *message)
+def _one_scan(segmenter: Segmenter, scan: _Prepared, upload: DeviceUpload | None) -> dict[str, float]:
+    cloud, segmentation = segment_cloud(segmenter, *scan.message)
     start = time.perf_counter()
     segmentation_cloud(cloud, segmentation)
-    return segmentation.timings_ms | {"encode": 1e3 * (time.perf_counter() - start)}
+    encode_ms = 1e3 * (time.perf_counter() - start)
+    upload_ms = 0.0 if upload is None else upload(scan.network_input)
+    timings = segmentation.timings_ms
+    return timings | {"upload": upload_ms, "infer": max(0.0, timings["infer"] - upload_ms), "encode": encode_ms}
 
 
-def _facts(bundle: Bundle, name: str, xyz_m: NDArray[np.float32], intensity: NDArray[np.float32]) -> ScanFacts:
+def _prepared(bundle: Bundle, name: str, xyz_m: NDArray[np.float32], intensity: NDArray[np.float32]) -> _Prepared:
     voxels = voxelise(xyz_m, intensity, bundle.manifest.preprocessing)
     if not len(voxels.coordinates):
         raise CloudError(f"{name}: no point in the bundle's range; leave that scan out.")
@@ -164,17 +184,20 @@ def _facts(bundle: Bundle, name: str, xyz_m: NDArray[np.float32], intensity: NDA
     needed = None
     if CPU_PROGRAM in bundle.manifest.sha256:
         needed = round(gflop(load_program(bundle.path / CPU_PROGRAM), rulebook), 3)
-    return ScanFacts(name, len(xyz_m), rulebook.voxels, needed)
-
-
-def _message(xyz_m: NDArray[np.float32], intensity: NDArray[np.float32]) -> Message:
     points = np.concatenate([xyz_m, intensity[:, None]], axis=1, dtype=np.dtype("<f4"))
-    return CloudLayout(1, len(points), FIELDS, 16, 16 * len(points)), points.tobytes()
+    message = CloudLayout(1, len(points), FIELDS, 16, 16 * len(points)), points.tobytes()
+    facts = ScanFacts(name, len(xyz_m), rulebook.voxels, needed)
+    return _Prepared(facts, message, (voxels.features, *rulebook.tables().values()))
+
+
+def machine(bench: Bench) -> str:
+    """What the figures were measured on, in words."""
+    return f"{bench.device['cpu']}, {bench.device['cores']} cores, {bench.threads} threads"
 
 
 def table(bench: Bench) -> str:
     """The figures as text."""
-    lines = [f"{bench.device['cpu']}, {bench.device['cores']} cores, matmul peak {bench.matmul_peak_gflops:.0f} GFLOP/s"]
+    lines = [f"{machine(bench)}, matmul peak {bench.matmul_peak_gflops:.0f} GFLOP/s"]
     for scan in bench.scans:
         needed = "" if scan.gflop is None else f", {scan.gflop:.1f} GFLOP needed"
         lines.append(f"{scan.name}: {scan.points} points, {scan.voxels[0]} voxels{needed}")
@@ -189,6 +212,12 @@ def table(bench: Bench) -> str:
         cells += [None if result.share_of_peak is None else 100 * result.share_of_peak, result.memory_mib]
         lines.append(f"{result.backend:<18}" + "".join(f"{'-' if cell is None else f'{cell:.2f}':>10}" for cell in cells))
     return "\n".join(lines)
+
+
+def bars_of(result: BackendTimes) -> Bar:
+    """The medians of a backend that ran."""
+    stages, total = result.stages_ms or {}, result.total_ms or {}
+    return Bar({stage: each["p50"] or 0.0 for stage, each in stages.items()}, total.get("p50") or 0.0)
 
 
 def main() -> None:
@@ -221,8 +250,8 @@ def main() -> None:
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         write_text(arguments.out / "bench.json", json.dumps(asdict(bench), indent=1) + "\n")
-        rows = {result.backend: result.not_run or result.stages_ms or {} for result in bench.backends}
-        write_text(arguments.out / "bench.svg", picture(rows, STAGES, f"{bench.device['cpu']}, {bench.device['cores']} cores"))
+        rows = {result.backend: result.not_run or bars_of(result) for result in bench.backends}
+        write_text(arguments.out / "bench.svg", picture(rows, machine(bench)))
 
 
 if __name__ == "__main__":

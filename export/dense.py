@@ -16,7 +16,7 @@ from export.onnx_graph import FLOAT, FLOAT16, INT32, Graph
 from export.row_steps import emit_affine, emit_row_step
 from relidar.dense_graph import BEST, CLASS_OF_PROMPT, MARGIN, QUERIES, SCORE, SIMILARITY, TEXT
 from relidar.executor import FEATURES, UNIT_FEATURES
-from relidar.program import Cast, Convolution, Program
+from relidar.program import Cast, Convolution, Program, output_level
 from relidar.words import LOWEST_COSINE
 
 
@@ -39,12 +39,6 @@ def dense_onnx(program: Program) -> onnx.ModelProto:
     _scores(graph, program)
     graph.output(UNIT_FEATURES, FLOAT, ["voxels_0", program.feature_width])
     return graph.model()
-
-
-def output_level(table: str) -> int:
-    """The level of a table's rows: a down table has the next level's."""
-    kind, level = table.rsplit("_", 1)
-    return int(level) + (kind == "down")
 
 
 def _pad(graph: Graph, step: Convolution) -> str:

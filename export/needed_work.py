@@ -3,7 +3,7 @@
 import numpy as np
 
 from relidar.executor import FEATURES
-from relidar.program import Add, Concat, Convolution, Linear, Program
+from relidar.program import Convolution, Linear, Program, inputs_of
 from relidar.rulebook import Rulebook
 
 
@@ -12,7 +12,7 @@ def gflop(program: Program, rulebook: Rulebook) -> float:
     rows = {FEATURES: rulebook.voxels[0]}
     total = 0
     for step in program.steps:
-        source = step.left if isinstance(step, Add | Concat) else step.input
+        source = inputs_of(step)[0]
         rows[step.output] = rows[source]
         if isinstance(step, Convolution):
             table = rulebook.tables()[step.table]

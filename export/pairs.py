@@ -11,11 +11,10 @@ T_source (P,) int32, T_target (P,) int32 and T_count (K,) int64, the pairs of ea
 import numpy as np
 import onnx
 
-from export.dense import output_level
 from export.onnx_graph import FLOAT, INT32, INT64, Graph
 from export.row_steps import emit_affine, emit_row_step
 from relidar.executor import FEATURES, UNIT_FEATURES
-from relidar.program import Convolution, Program
+from relidar.program import Convolution, Program, output_level
 from relidar.rulebook import SUBMANIFOLD_OFFSETS
 
 CENTRE = SUBMANIFOLD_OFFSETS // 2

@@ -1,5 +1,6 @@
-"""Scans that an export needs: one for the golden answer, more for the engine's capacities."""
+"""Scans that an export needs: one for the golden answer, more for the engine's capacities and for int8."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +11,9 @@ from distill.datasets import read_cloud, read_keyframes
 from distill.scan_folder import read_scan
 from export.assemble import RawScan
 from relidar import config_file
+from relidar.bags import ALL_TOPICS, CloudBag, RecordedCloud
 from relidar.errors import ConfigError, DatasetError
+from relidar.pointcloud2 import decode
 
 T = TypeVar("T")
 
@@ -33,16 +36,41 @@ def scans_of_run(checkpoint: Path) -> list[RawScan]:
     return [_read(frame.cloud) for frame in _evenly(frames)]
 
 
-def scans_of_folder(folder: Path) -> list[RawScan]:
-    """Scans of a folder of nuScenes .pcd.bin files or labelled .npz scans, as deep as they lie; raises DatasetError."""
-    paths = sorted(folder.rglob("*.pcd.bin")) or sorted(folder.rglob("*.npz"))
+def scans_of_source(source: Path, most: int = SCANS) -> list[RawScan]:
+    """Up to `most` scans, taken evenly, of all clouds of a bag, or as `scans_of_folder`.
+
+    Raises:
+        BagError, DatasetError: there is none, or it is damaged. MalformedCloudError: a cloud of the bag cannot be read.
+    """
+    if source.is_dir() and not (source / "metadata.yaml").is_file():
+        return scans_of_folder(source, most)
+    with CloudBag(source, ALL_TOPICS) as bag:
+        wanted = set(_evenly(range(len(bag)), most))
+        return [_decoded(cloud) for index, cloud in enumerate(bag) if index in wanted]
+
+
+def scans_of_folder(folder: Path, most: int = SCANS) -> list[RawScan]:
+    """Up to `most` scans of a dataset or folder: nuScenes' .pcd.bin, SemanticKITTI's .bin or labelled .npz, as deep as they lie.
+
+    Raises DatasetError where there is none, or one is damaged.
+    """
+    kinds = ("*.pcd.bin", "velodyne/*.bin", "*.npz")
+    paths = next((found for kind in kinds if (found := sorted(folder.rglob(kind)))), [])
     if not paths:
-        raise DatasetError(f"{folder}: no .pcd.bin or .npz scans there; give a folder such as DATASET/samples/LIDAR_TOP.")
-    return [_read(path) for path in _evenly(paths)]
+        raise DatasetError(
+            f"{folder}: no .pcd.bin or .npz scans there, nor a folder velodyne of .bin; give a dataset or a folder of scans."
+        )
+    return [_read(path) for path in _evenly(paths, most)]
 
 
-def _evenly(items: list[T]) -> list[T]:
-    return [items[index] for index in np.linspace(0, len(items) - 1, min(SCANS, len(items))).astype(int)]
+def _evenly(items: Sequence[T], most: int = SCANS) -> list[T]:
+    return [items[index] for index in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]
+
+
+def _decoded(cloud: RecordedCloud) -> RawScan:
+    decoded = decode(cloud.layout, cloud.data)
+    intensity = np.zeros(len(decoded.xyz_m), np.float32) if decoded.intensity is None else decoded.intensity
+    return RawScan(decoded.xyz_m.copy(), intensity.astype(np.float32))  # the message's bytes are not kept
 
 
 def _read(path: Path) -> RawScan:

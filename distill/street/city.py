@@ -137,4 +137,5 @@ class City:
 
     def world_from_ego(self, time_s: float) -> np.ndarray:
         """Pose of the ego car (rear axle on the ground), 4x4."""
-        return self.road.pose(self.ego_speed * time_s, self.ego_t_m, tilt=True)
+        s = self.ego_speed * time_s
+        return self.road.pose(s, self.ego_t_m, lift_m=self.lift(s, self.ego_t_m), tilt=True)

@@ -64,7 +64,9 @@ def fill(rng: np.random.Generator, city: City, side: Side, trees: list[Soup], bu
             plant(rng.uniform(start, end), edge + rng.uniform(1, 40), trees, 0.8, 1.35)
         for _ in range(int((end - start) * 0.3)):
             plant(rng.uniform(start, end), edge + rng.uniform(0.5, 25), bushes)
-        if rng.random() < 0.5:
+        if rng.random() < 0.7:
+            _thicket(rng, city, side, (start, end), edge + rng.uniform(1, 16), trees, bushes)
+        if rng.random() < 0.3:
             city.stand(street_furniture.fence(rng, end - start - 4), MANMADE, (start + end) / 2, side.side * edge)
         for s in np.arange(start + 8, end - 4, rng.uniform(12, 22)):
             city.stand(street_furniture.bench(rng), MANMADE, s, side.side * (walk_to - 0.4), facing)
@@ -89,6 +91,19 @@ def fill(rng: np.random.Generator, city: City, side: Side, trees: list[Soup], bu
         ):
             plant(s + 3, t, bushes, 0.5, 0.8)
             city.taken.append((s + 3, side.side * t, 0.8, 0.6))
+
+
+def _thicket(
+    rng: np.random.Generator, city: City, side: Side, s_range: tuple[float, float], edge_m: float, trees: list[Soup],
+    bushes: list[Soup],
+) -> None:  # fmt: skip
+    """The edge of a wood: shrubs without gaps from |t| = edge_m on, trees behind them."""
+    for s in np.arange(s_range[0] + 1, s_range[1] - 1, 1.6):
+        for row, (choices, low, high) in enumerate(((bushes, 0.7, 1.6), (bushes, 1.4, 3.0), (trees, 0.8, 1.4))):
+            if row < 2 or rng.random() < 0.4:
+                plant = choices[rng.integers(len(choices))]
+                t = side.side * (edge_m + 1.7 * row + rng.normal(0, 0.5))
+                city.stand(plant, VEGETATION, s + rng.normal(0, 0.5), t, rng.uniform(0, 6.3), rng.uniform(low, high))
 
 
 def _near(city: City, side: Side) -> tuple[float, float]:

@@ -34,6 +34,8 @@ class Section:
     lanes: int  # each way
     parking_m: float
     island_half_m: float
+    camber: float = 0.0  # how far the road falls from its middle to the kerbs, metres a metre
+    banks: tuple[float, float] = (0.0, 0.0)  # how far the land rises beyond the sidewalks, metres a metre; right and left
 
     @property
     def kerb_m(self) -> float:
@@ -75,14 +77,27 @@ class CrossStreet:
 
 
 def raised(section: Section, crossings: list[CrossStreet], s: np.ndarray | float, t: np.ndarray | float) -> np.ndarray:
-    """Height of the finished surface over the bare ground at (s, t): 0 on roads, KERB_M beyond kerbs and on islands."""
+    """Height of the finished surface over the bare ground at (s, t): roads are cambered, kerbs and islands KERB_M higher."""
     main = np.clip((np.abs(t) - section.kerb_m) / KERB_WIDTH_M, 0, 1)
     if section.island_half_m:
         main = np.maximum(main, np.clip((section.island_half_m - np.abs(t)) / KERB_WIDTH_M, 0, 1))
     for cross in crossings:
         gap = np.where(np.abs(t) <= section.island_half_m, cross.half_m + cross.walk_m + 1.5, cross.half_m)
         main = np.minimum(main, np.clip((np.abs(s - cross.s_m) - gap) / KERB_WIDTH_M, 0, 1))
-    return np.asarray(main * KERB_M)
+    return np.asarray(main * KERB_M + _profile(section, t))
+
+
+def _profile(section: Section, t: np.ndarray | float) -> np.ndarray:
+    """The land across the street: a road from which water runs off, then level sidewalks, then banks up or down."""
+    start, end = _bank_m(section)
+    bank = np.where(np.asarray(t) > 0, section.banks[1], section.banks[0])
+    beyond = np.clip(np.abs(t), start, end) - start
+    return np.asarray(bank * beyond - section.camber * np.minimum(np.abs(t), section.kerb_m))
+
+
+def _bank_m(section: Section) -> tuple[float, float]:
+    """From and to which |t| the land rises or falls."""
+    return section.kerb_m + 2.5, section.kerb_m + 20
 
 
 def build_ground(
@@ -124,7 +139,7 @@ def _lines(
         gap = cross.half_m + cross.walk_m + 1.5
         s_lines += [cross.s_m + sign * (gap + d) for sign in (-1, 1) for d in (0, KERB_WIDTH_M)]
     t_lines = [0.0, *np.arange(-60, 61, 6.0), -90.0, 90.0, -140.0, 140.0, -300.0, 300.0]
-    edges = [section.kerb_m, section.kerb_m + KERB_WIDTH_M, section.kerb_m / 2]
+    edges = [section.kerb_m, section.kerb_m + KERB_WIDTH_M, section.kerb_m / 2, *_bank_m(section)]
     if section.island_half_m:
         edges += [section.island_half_m, section.island_half_m - KERB_WIDTH_M]
     t_lines += [sign * edge for edge in edges for sign in (-1, 1)]

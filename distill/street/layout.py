@@ -27,7 +27,11 @@ def random_city(rng: np.random.Generator, seconds: float) -> City:
     road = Road(rng, *s_range)
     lanes = int(rng.choice([1, 2], p=[0.65, 0.35]))
     island = float(rng.uniform(0.7, 1.6)) if rng.random() < (0.6 if lanes == 2 else 0.35) else 0.0
-    section = Section(float(rng.uniform(3.0, 3.5)), lanes, float(rng.uniform(2.4, 2.8)), island)
+    # Land that is level to the centimetre would teach a student that heights are classes.
+    banks = (float(rng.normal(0, 0.06)), float(rng.normal(0, 0.06)))
+    section = Section(
+        float(rng.uniform(3.0, 3.8)), lanes, float(rng.uniform(2.4, 2.8)), island, float(rng.uniform(0.005, 0.035)), banks
+    )
     crossings = _crossings(rng, s_range)
     sides = _sides(rng, section, crossings, s_range)
     facades, rgb = buildings.random_facades(rng, _FACADE_STYLES)
@@ -87,7 +91,7 @@ def _sides(rng: np.random.Generator, section: Section, crossings: list[CrossStre
     sides = []
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         for side in (-1, 1):
-            kind = str(rng.choice(_KINDS, p=[0.22, 0.3, 0.16, 0.17, 0.08, 0.07]))
+            kind = str(rng.choice(_KINDS, p=[0.18, 0.27, 0.12, 0.33, 0.05, 0.05]))
             zones, line = _zones(rng, kind, k)
             sides.append(Side(kind, float(start), float(end), side, zones, line))
     return sides
@@ -101,7 +105,7 @@ def _zones(rng: np.random.Generator, kind: str, k: float) -> tuple[tuple[tuple[f
             return ((k, "grass"), (k + verge, "sidewalk"), (k + verge + walk + 6, "grass")), k + verge + walk
         return ((k, "sidewalk"), (k + walk + 6, "grass")), k + walk
     if kind == "houses":
-        verge, walk, yard = rng.uniform(1.5, 3.5), rng.uniform(1.6, 2.2), rng.uniform(3, 8)
+        verge, walk, yard = rng.uniform(1.5, 5.0), rng.uniform(1.6, 2.2), rng.uniform(3, 8)
         return ((k, "grass"), (k + verge, "sidewalk"), (k + verge + walk, "grass")), k + verge + walk + yard
     if kind == "offices":
         walk, plaza = rng.uniform(2.5, 3.5), rng.uniform(3, 8)
@@ -109,7 +113,7 @@ def _zones(rng: np.random.Generator, kind: str, k: float) -> tuple[tuple[tuple[f
         return ((k, "sidewalk"), (k + walk, front), (k + walk + plaza + 6, "grass")), k + walk + plaza
     walk, deep = rng.uniform(2.2, 3.0), rng.uniform(15, 19)
     if kind == "park":
-        verge = rng.uniform(1.5, 3.0)
+        verge = rng.uniform(1.5, 9.0)
         return ((k, "grass"), (k + verge, "sidewalk"), (k + verge + walk, "grass")), k + 45
     surface = "lot" if kind == "lot" else "dirt"
     return ((k, "sidewalk"), (k + walk, surface), (k + walk + deep, "grass")), k + walk + deep + 3

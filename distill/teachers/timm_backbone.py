@@ -91,5 +91,5 @@ def _load(model: Any, path: str) -> None:
 
     classifier = model.pretrained_cfg.get("classifier") or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    state = timm.models.load_state_dict(path)
+    state = timm.models.load_state_dict(path, weights_only=True)
     model.load_state_dict({name: value for name, value in state.items() if name.rpartition(".")[0] not in heads})

@@ -33,7 +33,7 @@ PIXELS = 4096
 def train(network: StreetNetwork, words: LabelWords, images: Images, labels: Images, steps: int, lr: float) -> None:
     """Trains on random crops of (H, W, 3) images and (H, W) rows of `words`, 255 being ignored."""
     generator = np.random.default_rng(0)
-    network = network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = nn.utils.convert_conv2d_weight_memory_format(network.train(), torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     images_of_row = images_by_row(labels, len(words.names))

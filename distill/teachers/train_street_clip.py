@@ -74,7 +74,7 @@ def train(
     network: StreetNetwork, words: LabelWords, images: Images, labels: Images, steps: int, lr: float, state: Path | None = None
 ) -> None:
     """Trains on random crops of (H, W, 3) images and (H, W) rows of `words`; goes on from `state` if that file is there."""
-    network = network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = nn.utils.convert_conv2d_weight_memory_format(network.train(), torch.channels_last)
     log_scale = nn.Parameter(torch.tensor(math.log(1.0 / FIRST_TAU)))
     # The last layer is new and learns ten times as fast as what comes before it.
     head = [parameter for name, parameter in network.named_parameters() if name.startswith("head.")]

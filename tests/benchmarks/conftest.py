@@ -1,7 +1,8 @@
 """What the benchmarks share: things are measured side by side in one run, and results/bench.json keeps the ratios.
 
 A record is {name, ours, peer, ratio, unit, detail, commit, command} with ratio = peer / ours, so a bigger one is better; for the
-growth of a time its ratio is the fitted exponent itself. `wanted` and `reached` say what is asked for and whether it is so.
+growth of a time its ratio is the fitted exponent itself, for a share of something it is ours / peer. `wanted` and `reached` say
+what is asked for and whether it is so.
 """
 
 import json
@@ -50,6 +51,12 @@ def record() -> Callable[..., float]:
 def record_growth() -> Callable[..., float]:
     """record_growth(name, ours, peer, detail, wanted): the same for fitted exponents, `wanted` at most; returns ours."""
     return _record_growth
+
+
+@pytest.fixture(scope="session")
+def record_share() -> Callable[..., float]:
+    """record_share(name, share, detail, wanted): the same for a share of what the peer does, at least `wanted`; returns it."""
+    return _record_share
 
 
 @pytest.fixture
@@ -110,11 +117,11 @@ def _alternate(ours: Callable[[], object], peer: Callable[[], object], runs: int
 
 
 def _record(name: str, ours: float, peer: float, detail: str, unit: str = "ms", wanted: float | None = None) -> float:
-    ratio = round(peer / ours, 3)
+    ratio = peer / ours
     asked = {} if wanted is None else {"wanted": f">= {wanted}", "reached": ratio >= wanted}
-    _write({"name": name, "ours": round(ours, 3), "peer": round(peer, 3), "ratio": ratio, "unit": unit} | asked, detail)
+    _write({"name": name, "ours": round(ours, 3), "peer": round(peer, 3), "ratio": round(ratio, 3), "unit": unit} | asked, detail)
     print(f"\n{name}: ours {ours:.1f} {unit}, peer {peer:.1f} {unit}, ratio {ratio:.2f} ({detail})")
-    return peer / ours
+    return ratio
 
 
 def _record_growth(name: str, ours: float, peer: float, detail: str, wanted: float) -> float:
@@ -122,6 +129,13 @@ def _record_growth(name: str, ours: float, peer: float, detail: str, wanted: flo
     _write(entry | {"wanted": f"<= {wanted}", "reached": ours <= wanted}, detail)
     print(f"\n{name}: exponent {ours:.2f}, peer {peer:.2f} ({detail})")
     return ours
+
+
+def _record_share(name: str, share: float, detail: str, wanted: float) -> float:
+    entry = {"name": name, "ours": round(100 * share, 3), "peer": 100.0, "ratio": round(share, 5), "unit": "%"}
+    _write(entry | {"wanted": f">= {wanted}", "reached": share >= wanted}, detail)
+    print(f"\n{name}: {share:.3%} of the peer's ({detail})")
+    return share
 
 
 def _write(entry: dict[str, Any], detail: str) -> None:

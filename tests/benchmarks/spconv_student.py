@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from relidar.executor import FEATURES
-from relidar.program import SMALLEST_NORM, Add, Concat, Convolution, Linear, Normalise, Program, Relu, Step
+from relidar.program import SMALLEST_NORM, Add, Concat, Convolution, Linear, Normalise, Program, Relu, Step, inputs_of
 from relidar.voxels import CartesianGrid, Preprocessing
 
 with warnings.catch_warnings():
@@ -74,7 +74,7 @@ class SpconvStudent(nn.Module):
         """(V, C_in) and their indices -> (V, D) unit rows; the pair searches are part of it, each made once."""
         values = {FEATURES: spconv.SparseConvTensor(features, indices, self._shape, 1)}
         for step, layer in self._layers:
-            values[step.output] = layer(*(values[name] for name in _inputs(step)))
+            values[step.output] = layer(*(values[name] for name in inputs_of(step)))
         return values[self._layers[-1][0].output].features
 
 
@@ -89,10 +89,6 @@ def search_pairs(levels: int, indices: Tensor, shape: list[int]) -> int:
             indices, _, _ = ops.get_indice_pairs(indices, 1, shape, ConvAlgo.Native, *([v] * 3 for v in (2, 2, 0, 1, 0)))
             shape = [cells // 2 for cells in shape]
     return len(indices)
-
-
-def _inputs(step: Step) -> tuple[str, ...]:
-    return (step.left, step.right) if isinstance(step, Add | Concat) else (step.input,)
 
 
 def _layer(step: Step) -> Callable[..., "spconv.SparseConvTensor"]:

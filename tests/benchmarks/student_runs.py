@@ -1,7 +1,7 @@
 """A student from the points of a scan to its features, in our executor and in spconv: what the benchmarks time."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 import numpy as np
@@ -12,6 +12,8 @@ from relidar.compiled.program import CompiledProgram
 from relidar.program import Program
 from relidar.rulebook import Rulebook, build_rulebook
 from relidar.voxels import Preprocessing, Voxels, voxelise
+
+RUNS = 7
 
 
 def indexed(points: np.ndarray, spec: Preprocessing, program: Program, threads: int) -> tuple[Voxels, Rulebook]:
@@ -43,6 +45,24 @@ def theirs(spconv_student: ModuleType, points: np.ndarray, spec: Preprocessing, 
         return student((means[:, 3:] / spec.intensity_max).contiguous(), indices)
 
     return run
+
+
+def against_spconv(
+    alternate: Callable[..., tuple[float, float]],
+    spconv_student: ModuleType,
+    scans: Mapping[str, np.ndarray],
+    spec: Preprocessing,
+    program: Program,
+    threads: int,
+    precision: Precision = "fp32",
+) -> tuple[tuple[float, float], str]:
+    """Milliseconds of all scans together, ours and theirs, and those of each scan in words."""
+    times = {
+        name: alternate(ours(points, spec, program, threads, precision), theirs(spconv_student, points, spec, program), RUNS)
+        for name, points in scans.items()
+    }
+    listed = ", ".join(f"{name} {mine:.0f} against {peer:.0f} ms" for name, (mine, peer) in times.items())
+    return (sum(mine for mine, _ in times.values()), sum(peer for _, peer in times.values())), listed
 
 
 def milliseconds(run: Callable[[], object]) -> float:

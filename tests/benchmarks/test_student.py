@@ -14,10 +14,9 @@ from relidar.compiled.program import CompiledProgram
 from relidar.program import Program
 from relidar.voxels import Preprocessing
 from relidar.words import Words
-from tests.benchmarks.student_runs import indexed, milliseconds, ours, theirs
+from tests.benchmarks.student_runs import RUNS, against_spconv, indexed, milliseconds, ours, theirs
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
-RUNS = 7
 POINTS = (10_000, 30_000, 100_000, 300_000)
 PROMPTS = 1000
 
@@ -34,17 +33,12 @@ def test_against_spconv(
     record: Callable,
 ) -> None:
     program = program_of(f"minkunet{size}")
-    times = {
-        name: alternate(ours(points, spec, program, threads), theirs(spconv_student, points, spec, program), RUNS)
-        for name, points in real_scans.items()
-    }
-    listed = ", ".join(f"{name} {mine:.0f} against {peer:.0f} ms" for name, (mine, peer) in times.items())
+    totals, listed = against_spconv(alternate, spconv_student, real_scans, spec, program, threads)
     torch.set_num_threads(1)
     keyframe = real_scans["nuScenes"]
     alone = alternate(ours(keyframe, spec, program, 1), theirs(spconv_student, keyframe, spec, program), RUNS)
     torch.set_num_threads(threads)
     listed += f"; on one thread, where spconv's sums do not race, nuScenes {alone[0]:.0f} against {alone[1]:.0f} ms"
-    totals = (sum(mine for mine, _ in times.values()), sum(peer for _, peer in times.values()))
     detail = f"minkunet{size}, points to features of 512, voxels of 0.1 m, against spconv with the same weights: {listed}"
     assert record(f"student{size}", *totals, detail, wanted=1.3) >= 1.3
 

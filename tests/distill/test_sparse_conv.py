@@ -70,6 +70,25 @@ def test_bfloat16_autocast_reaches_the_convolution(rulebook: Rulebook) -> None:
     torch.testing.assert_close(y.float(), conv(x, pair_tables(rulebook)), rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("table", ["submanifold_0", "down_0", "up_0"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_loses_no_digits_in_the_sums(rulebook: Rulebook, table: str, dtype: torch.dtype) -> None:
+    pairs = pair_tables(rulebook)[table]
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(pairs.inputs, 8, generator=generator).to(dtype).requires_grad_()
+    weight = torch.randn(len(pairs.splits) - 1, 8, 8, generator=generator).to(dtype).requires_grad_()
+    gradient = torch.randn(pairs.outputs, 8, generator=generator).to(dtype)
+    y = SparseConvolution.apply(x, weight, pairs)
+    exact = [tensor.detach().double().requires_grad_() for tensor in (x, weight)]
+    expected = SparseConvolution.apply(*exact, pairs)
+    ours = [y, *torch.autograd.grad(y, (x, weight), gradient)]
+    theirs = [expected, *torch.autograd.grad(expected, exact, gradient.double())]
+    for half, double in zip(ours, theirs, strict=True):
+        assert half.dtype == dtype
+        # Each pair's product and the sum are rounded once.
+        assert ((half.double() - double).norm() / double.norm()).item() < 0.4 * torch.finfo(dtype).eps
+
+
 def test_a_cloud_without_voxels_has_an_empty_answer() -> None:
     tables = pair_tables(build_rulebook(np.zeros((0, 3), np.int32), levels=2))
     for name, offsets in (("submanifold_0", 27), ("down_0", 8), ("up_0", 8)):

@@ -13,13 +13,14 @@ import pytest
 from distill.checkpoint import StudentCheckpoint
 from export.assemble import RawScan
 from export.bench import STAGES, measure, table
-from export.bench_picture import picture
+from export.bench_picture import Bar, picture
 from export.needed_work import gflop
 from export.program import lower
 from export.this_machine import device, matmul_peak_gflops, resident_mib
 from relidar.bundle import Bundle, open_bundle
 from relidar.errors import BackendError, CloudError
 from relidar.program import Convolution, Linear
+from relidar.row_parts import cores
 from relidar.rulebook import build_rulebook
 
 
@@ -38,7 +39,9 @@ def test_stages_add_up_and_missing_devices_are_told(bundle: Bundle, random_cloud
         assert result.not_run is None
         assert result.stages_ms is not None
         assert result.total_ms is not None
-        assert set(result.stages_ms) == set(STAGES) - {"upload"}
+        assert tuple(result.stages_ms) == STAGES
+        assert result.stages_ms["upload"] == {"p50": 0, "p95": 0, "p99": 0}
+        assert result.upload == "none: the CPU reads the input where it lies"
         assert result.identity.startswith(result.backend)
         sum_of_medians = sum(stage["p50"] or 0 for stage in result.stages_ms.values())
         assert result.total_ms["p50"] == pytest.approx(sum_of_medians, rel=0.5)
@@ -47,7 +50,9 @@ def test_stages_add_up_and_missing_devices_are_told(bundle: Bundle, random_cloud
         assert 0 < result.share_of_peak < 1
     assert [scan.points for scan in bench.scans] == [3000, 3000]
     assert bench.scans[0].voxels != bench.scans[1].voxels
+    assert bench.threads == 1
     text = table(bench)
+    assert "1 threads, matmul peak" in text
     assert "not run" in text
     assert "compiled-cpu" in text
 
@@ -81,15 +86,20 @@ def test_the_machine_is_described() -> None:
 
 
 def test_the_picture_is_svg_with_a_bar_for_each_stage() -> None:
-    stages = {"infer": {"p50": 30.0}, "encode": {"p50": 10.0}}
-    text = picture({"a <b>": stages, "c": "no such\ndevice & <no> hope"}, ("infer", "encode"), "1 & 2")
+    backends = {
+        "a <b>": Bar({"infer": 30.0, "upload": 0.0, "encode": 10.0}, 41.5),
+        "c": f"no such\ndevice & <no> hope {'x' * 99}",
+    }
+    text = picture(backends, "1 & 2")
     svg = ElementTree.fromstring(text)  # noqa: S314, it is our own
     names = "{http://www.w3.org/2000/svg}"
     bars = [float(rect.get("width", 0)) for rect in svg.iter(f"{names}rect") if rect.find(f"{names}title") is not None]
-    assert bars[0] == pytest.approx(3 * bars[1], rel=0.01)
+    assert bars == [bars[0], pytest.approx(bars[0] / 3, rel=0.01)]
     texts = ["".join(text.itertext()) for text in svg.iter(f"{names}text")]
-    assert "40.0" in texts
-    assert any(text.startswith("not run") and "no such device & <no> hope" in text for text in texts)
+    assert "41.5" in texts  # what was measured, not the sum of the bars
+    assert {"infer", "upload", "encode"} < set(texts)
+    (reason,) = [text for text in texts if text.startswith("not run: no such device & <no> hope")]
+    assert reason.endswith("x" * 99)
 
 
 def test_the_command_writes_figures_and_picture(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -111,6 +121,7 @@ def test_the_command_writes_figures_and_picture(tiny_bundle: Path, tmp_path: Pat
     bench = json.loads((tmp_path / "out/bench.json").read_text())
     assert [result["backend"] for result in bench["backends"]] == ["compiled-cpu", "tensorrt"]
     assert bench["backends"][1]["not_run"]
+    assert bench["threads"] == cores()
     assert bench["matmul_peak_gflops"] > 0
     assert ElementTree.parse(tmp_path / "out/bench.svg").getroot().tag.endswith("svg")  # noqa: S314, it is our own
 

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -9,32 +10,11 @@ from distill.student import Architecture, Student, StudentConfig
 from distill.torch_executor import TorchExecutor
 from export.assemble import RawScan
 from export.program import lower
+from relidar.errors import CheckpointError
 from relidar.executor import FEATURES, UNIT_FEATURES
-from relidar.program import Add, Concat, Convolution, Linear, Normalise, Program, Relu
-from relidar.rulebook import Rulebook, build_rulebook
+from relidar.rulebook import build_rulebook
 from relidar.voxels import voxelise
-
-
-def interpret(program: Program, features: np.ndarray, rulebook: Rulebook) -> np.ndarray:
-    """What the steps mean, in float64 and without any trick."""
-    tables = rulebook.tables()
-    values = {FEATURES: features.astype(np.float64)}
-    for step in program.steps:
-        match step:
-            case Convolution(output, x, table, weight, bias):
-                padded = np.vstack([values[x], np.zeros((1, weight.shape[1]))])  # index -1 is the last row
-                values[output] = np.einsum("vki,kio->vo", padded[tables[table]], weight) + bias
-            case Linear(output, x, weight, bias):
-                values[output] = values[x] @ weight + bias
-            case Add(output, left, right):
-                values[output] = values[left] + values[right]
-            case Relu(output, x):
-                values[output] = np.maximum(values[x], 0)
-            case Concat(output, left, right):
-                values[output] = np.hstack([values[left], values[right]])
-            case Normalise(output, x):
-                values[output] = values[x] / np.linalg.norm(values[x], axis=1, keepdims=True)
-    return values[UNIT_FEATURES]
+from tests.relidar.compiled.small_programs import interpret
 
 
 @pytest.mark.parametrize("architecture", ["minkunet14", "minkunet18", "minkunet34"])
@@ -70,3 +50,25 @@ def test_all_tables_of_the_pyramid_are_used(tiny_checkpoint: StudentCheckpoint) 
     program = lower(tiny_checkpoint.student)
     assert program.tables == {name: table.shape[1] for name, table in rulebook.tables().items()} | program.tables
     assert set(program.tables) == set(rulebook.tables())
+
+
+STRANGE_LAYERS = {
+    "stem": torch.nn.Identity(),
+    "head": torch.nn.Identity(),
+    "down.0.conv": torch.nn.Linear(16, 16),
+    "up.1.norm": torch.nn.BatchNorm1d(64, track_running_stats=False),
+    "encoder.0": torch.nn.Sequential(),
+    "encoder.1.blocks.0": torch.nn.Identity(),
+    "encoder.1.blocks.0.project": torch.nn.Linear(16, 32),
+    "decoder.0.blocks.0.project": torch.nn.Sequential(torch.nn.Identity()),
+    "decoder.0.blocks.0.project.1": torch.nn.Identity(),
+}
+
+
+@pytest.mark.parametrize("where", STRANGE_LAYERS)
+def test_a_layer_without_a_known_graph_is_the_checkpoints_fault(where: str, tiny_checkpoint: StudentCheckpoint) -> None:
+    student = copy.deepcopy(tiny_checkpoint.student)
+    parent, _, name = where.rpartition(".")
+    setattr(student.get_submodule(parent), name, STRANGE_LAYERS[where])
+    with pytest.raises(CheckpointError, match=r"minkunet14 has a layer that no graph is known for \(.*relidar that wrote"):
+        lower(student)

@@ -1,5 +1,6 @@
 """Memory that scans share one after the other, never at once."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 from relidar.reused_memory import BLOCKS, ReusedMemory
 from relidar.rulebook import build_rulebook
 
-SHAPES = [(100, 27), (0, 8), (40, 8)]
+SHAPES = [(100, 27), (0, 8), (40, 3), (40,)]
+TYPES = [np.int32, np.int32, np.uint8, np.int64]
 
 FORK_WHILE_ANOTHER_THREAD_LOOKS_FOR_A_BLOCK = """
 import os, signal, sys
@@ -30,25 +32,27 @@ def address(arrays: list[np.ndarray]) -> int:
     return arrays[0].ctypes.data
 
 
-def test_arrays_have_their_shapes_and_lines_of_their_own() -> None:
-    arrays = ReusedMemory().arrays(SHAPES)
+def test_arrays_have_their_shapes_types_and_lines_of_their_own() -> None:
+    arrays = ReusedMemory().arrays(SHAPES, TYPES)
     assert [array.shape for array in arrays] == SHAPES
-    assert all(array.dtype == np.int32 and array.flags.c_contiguous and array.flags.writeable for array in arrays)
-    assert not np.shares_memory(arrays[0], arrays[2])
-    assert (arrays[2].ctypes.data - arrays[0].ctypes.data) % 64 == 0
+    assert [array.dtype for array in arrays] == TYPES
+    assert [array.dtype for array in ReusedMemory().arrays(SHAPES)] == [np.int32] * 4
+    assert all(array.flags.c_contiguous and array.flags.writeable for array in arrays)
+    assert not any(np.shares_memory(one, other) for one, other in itertools.combinations(arrays, 2))
+    assert len({array.ctypes.data % 64 for array in arrays}) == 1
 
 
 def test_memory_serves_again_once_nothing_refers_to_it() -> None:
     memory = ReusedMemory()
-    first = memory.arrays(SHAPES)
+    first = memory.arrays(SHAPES, TYPES)
     there = address(first)
     kept = first[2]  # a single table is enough to keep the block
     del first
-    second = memory.arrays(SHAPES)
+    second = memory.arrays(SHAPES, TYPES)
     assert address(second) != there
     assert not np.shares_memory(kept, second[0])
     del kept
-    assert address(memory.arrays(SHAPES)) == there
+    assert address(memory.arrays(SHAPES, TYPES)) == there
 
 
 def test_live_arrays_never_meet() -> None:
@@ -69,7 +73,7 @@ def test_a_huge_scan_does_not_keep_its_memory() -> None:
     for _ in range(BLOCKS + 1):
         memory.arrays([(10**6, 8)])
     for _ in range(BLOCKS + 1):
-        kept = [memory.arrays(SHAPES) for _ in range(BLOCKS)]
+        kept = [memory.arrays(SHAPES, TYPES) for _ in range(BLOCKS)]
     assert len(kept) == BLOCKS
     assert sum(block.nbytes for block in memory._blocks) < 10**6
 

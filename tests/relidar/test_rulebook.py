@@ -7,19 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relidar import row_parts
+from relidar import row_parts, rulebook
 from relidar.errors import CloudError
-from relidar.rulebook import MAX_CELL, MAX_SCANS, Rulebook, build_rulebook, table_pairs
+from relidar.rulebook import MAX_CELL, MAX_SCANS, Rulebook, build_rulebook
 
 threads = st.integers(1, 4)
 Cell = tuple[int, int, int, int]  # scan, x, y, z
 
 
-@pytest.fixture(autouse=True, scope="module")
-def small_parts() -> Iterator[None]:
-    """Even a few voxels are shared among threads."""
+@pytest.fixture(autouse=True, scope="module", params=[0, rulebook.FEW])
+def small_parts(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Even a few voxels are shared among threads, and the coarsest level is searched with and without being halved further."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_parts, "SMALLEST_PART", 1)
+        patch.setattr(rulebook, "FEW", request.param)
         yield
 
 
@@ -64,27 +65,16 @@ scan = st.sampled_from([0, 1, MAX_SCANS - 1])
     threads=threads,
 )
 def test_tables_are_those_of_the_definition(cells: list[Cell], levels: int, threads: int) -> None:
-    rulebook = build(cells, levels, threads)
-    tables = rulebook.tables()
+    book = build(cells, levels, threads)
+    tables = book.tables()
     expected = naive_tables(cells, levels)
     assert tables.keys() == expected.keys()
     for name, table in tables.items():
         assert table.dtype == np.int32
         assert table.tolist() == expected[name], name
     for level in range(levels - 1):
-        parent_row = rulebook.up[level].max(axis=1)
-        assert np.array_equal(rulebook.coordinates[level + 1][parent_row], rulebook.coordinates[level] >> 1)
-
-
-@settings(deadline=None)
-@given(cells=st.lists(st.tuples(st.just(0), small, small, small), min_size=1, max_size=60, unique=True), threads=threads)
-def test_pairs_are_the_occupied_slots_in_order(cells: list[Cell], threads: int) -> None:
-    rulebook = build(cells, 3, threads)
-    for name, table in rulebook.tables().items():
-        pairs = rulebook.pairs[name]
-        expected = [(table[v, k], v) for k in range(table.shape[1]) for v in range(len(table)) if table[v, k] >= 0]
-        assert list(zip(pairs.source, pairs.target, strict=True)) == expected
-        assert np.diff(pairs.splits).tolist() == (table >= 0).sum(axis=0).tolist()
+        parent_row = book.up[level].max(axis=1)
+        assert np.array_equal(book.coordinates[level + 1][parent_row], book.coordinates[level] >> 1)
 
 
 def test_scans_of_a_batch_do_not_meet() -> None:
@@ -110,15 +100,10 @@ def test_a_batch_is_its_scans_one_after_the_other() -> None:
 
 
 def test_an_empty_cloud_has_empty_tables() -> None:
-    rulebook = build_rulebook(np.empty((0, 3), np.int32), 3)
-    assert rulebook.voxels == (0, 0, 0)
-    assert all(table.shape[0] == 0 for table in rulebook.tables().values())
-    assert all(len(pairs.source) == 0 for pairs in rulebook.pairs.values())
-
-
-def test_a_table_without_pairs() -> None:
-    (pairs,) = table_pairs([np.full((3, 8), -1, np.int32)])
-    assert pairs.splits.tolist() == [0] * 9
+    book = build_rulebook(np.empty((0, 3), np.int32), 3)
+    assert book.voxels == (0, 0, 0)
+    assert all(table.shape[0] == 0 for table in book.tables().values())
+    assert all(len(pairs.source) == 0 for pairs in book.pairs.values())
 
 
 @pytest.mark.parametrize(

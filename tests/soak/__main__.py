@@ -157,6 +157,7 @@ class Soak:
     def figures(self) -> dict[str, Any]:
         """What the verdict does not judge."""
         return {
+            "backends": sorted({values["backend"] for values, _ in self._watcher.diagnostics if values.get("backend")}),
             "sent_while_the_node_was_not_active": self._journal.sent_within(self._events.inactive),
             "rate_hz_reached": round(self._journal.read_on() / self._seconds, 2) if self._seconds else None,
             "either_vocabulary_right": self._book.several_states,

@@ -23,8 +23,8 @@ def set_environment() -> None:
 
 
 def start_node(bundle: Path, log: Path) -> subprocess.Popen[bytes]:
-    """segment_node by its command line; standard output and error go to `log`."""
-    parameters = {"bundle": bundle, "backend": "onnxruntime-cpu", "threads": 1}
+    """segment_node by its command line, on the backend that it chooses; standard output and error go to `log`."""
+    parameters = {"bundle": bundle, "threads": 1}
     words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     with log.open("ab") as file:
         command = [sys.executable, "-m", "relidar.segment_node", "--ros-args", *words]

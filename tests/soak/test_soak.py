@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from relidar.backends import BACKENDS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -21,3 +23,5 @@ def test_three_minutes_of_everything_leave_no_violation(tmp_path: Path) -> None:
     verdict = json.loads(out.read_text())
     assert (done.returncode, verdict["violations"], verdict["wrong"]) == (0, [], {}), verdict["examples_of_wrong_answers"]
     assert verdict["answers_checked"] > 100
+    (backend,) = verdict["backends"]
+    assert backend in BACKENDS

@@ -4,13 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.street import categories, lidar, poses, seeds
+from distill.street.ground import KERB_M, Section, raised
 from distill.street.images import labelled_images
 from distill.street.layout import random_city
+from distill.street.materials import CONCRETE
+from distill.street.raycast import Caster, Still
 from distill.street.rig import read_rig
+from distill.street.shapes import quads
+from distill.street.soup import Paint
 
 RIG = read_rig(Path(__file__).parents[3] / "configs" / "rigs" / "nuscenes_like.yaml")
 # The 16 classes of the nuScenes-lidarseg challenge and the categories that form them (as this street uses them).
@@ -34,6 +39,37 @@ def test_at_least_12_of_the_16_classes_occur_in_a_few_default_scenes() -> None:
     occurring = [name for name, members in CHALLENGE.items() if counts[members].sum() >= 20]
     assert len(occurring) >= 12, occurring
     assert counts[categories.INDEX["noise"]] == 0
+
+
+@given(st.integers(0, 50), st.floats(0, 1.9))
+@settings(max_examples=4, deadline=None)
+def test_the_ego_car_stands_on_the_road(seed: int, time_s: float) -> None:
+    city = random_city(seeds.generator(seed, seeds.TRAIN, 0), 2.0)
+    caster, world_from_lidar = city.caster(time_s), city.world_from_ego(time_s) @ RIG.lidar.ego_from_lidar()
+    triangle, distance = caster.first(
+        world_from_lidar[None, :3, 3].astype(np.float32), -world_from_lidar[None, :3, 2].astype(np.float32)
+    )
+    assert caster.soup.category[triangle[0]] == categories.ROAD
+    assert distance[0] == pytest.approx(RIG.lidar.translation_m[2], abs=0.03)
+
+
+def test_roads_fall_to_their_kerbs_and_land_rises_beyond_as_its_section_says() -> None:
+    section = Section(3.0, 1, 2.5, 0.0, camber=0.02, banks=(-0.1, 0.2))
+    t = np.array([0.0, 3.0, -3.0, 7.0, -7.0, 18.0, -18.0])
+    expected = [0, -0.06, -0.06, KERB_M - 0.11, KERB_M - 0.11, KERB_M - 0.11 + 0.2 * 10, KERB_M - 0.11 - 0.1 * 10]
+    np.testing.assert_allclose(raised(section, [], 0.0, t), expected, atol=1e-9)
+
+
+def test_walls_return_most_at_the_range_at_which_the_sensor_does() -> None:
+    medians = {}
+    for range_m in (4.0, 8.0, 25.0):
+        ring = np.array([(range_m, -30, -3), (range_m, 30, -3), (range_m, 30, 3), (range_m, -30, 3)], np.float64)
+        wall = quads(ring[None], Paint(CONCRETE, (0.4, 0.4, 0.4))).labelled(categories.MANMADE)
+        look = (np.zeros(1), np.zeros((1, 12)), np.zeros((1, 5)))
+        points, _, _ = lidar.scan(Caster(Still(wall), None), look, RIG.lidar, np.eye(4), np.random.default_rng(0))
+        medians[range_m] = np.median(points[np.abs(points[:, 1]) < 0.3 * range_m, 3])
+    assert medians[8.0] > 1.4 * medians[4.0]
+    assert medians[8.0] > 1.8 * medians[25.0]
 
 
 def test_still_things_stay_and_movers_move() -> None:

@@ -1,4 +1,4 @@
-"""Random small programs with every kind of step, and what they mean by naive loops."""
+"""Random small programs with every kind of step, and what the steps of any program mean."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from relidar.executor import FEATURES, UNIT_FEATURES
-from relidar.program import Add, Concat, Convolution, Linear, Normalise, Program, Relu
+from relidar.program import SMALLEST_NORM, Add, Concat, Convolution, Linear, Normalise, Program, Relu
 from relidar.rulebook import Rulebook, build_rulebook
 
 
@@ -68,17 +68,14 @@ def interpret(
     rulebook: Rulebook,
     rounded: Callable[[str, np.ndarray], np.ndarray] = lambda name, value: value,
 ) -> np.ndarray:
-    """What the steps mean: row by row, offset by offset, in float64; `rounded` changes values by their name."""
+    """What the steps mean, in float64 and without any trick; `rounded` changes values by their name."""
     tables = rulebook.tables()
     values = {FEATURES: features.astype(np.float64)}
     for step in program.steps:
         match step:
             case Convolution(output, x, table, weight, bias):
-                values[output] = np.tile(bias.astype(np.float64), (len(tables[table]), 1))
-                for row, slots in enumerate(tables[table]):
-                    for offset, neighbour in enumerate(slots):
-                        if neighbour >= 0:
-                            values[output][row] += values[x][neighbour] @ weight[offset]
+                padded = np.vstack([values[x], np.zeros((1, weight.shape[1]))])  # index -1 is the last row
+                values[output] = np.einsum("vki,kio->vo", padded[tables[table]], weight) + bias
             case Linear(output, x, weight, bias):
                 values[output] = values[x] @ weight + bias
             case Add(output, left, right):
@@ -88,7 +85,7 @@ def interpret(
             case Concat(output, left, right):
                 values[output] = np.hstack([values[left], values[right]])
             case Normalise(output, x):
-                values[output] = values[x] / np.maximum(np.linalg.norm(values[x], axis=1, keepdims=True), 1e-12)
+                values[output] = values[x] / np.maximum(np.linalg.norm(values[x], axis=1, keepdims=True), SMALLEST_NORM)
         values[step.output] = rounded(step.output, values[step.output])
     return values[UNIT_FEATURES]
 

@@ -64,7 +64,42 @@ def test_it_agrees_with_torch(architecture: Architecture) -> None:
             torch.nn.init.normal_(module.bias, std=0.2)
     features, rulebook = random_scan(np.random.default_rng(0), 700, 2, levels=5)
     answer = CompiledProgram(lower(student), threads=2)(features, rulebook)
-    np.testing.assert_allclose(answer, TorchExecutor(student)(features, rulebook), atol=1e-4)
+    np.testing.assert_allclose(answer, TorchExecutor(student)(features, rulebook), atol=2e-6)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 200), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_tables_of_any_pattern_mean_what_they_say(voxels: int, occupied: float, seed: int) -> None:
+    """Rows without a pair, or without themselves, as well; on several threads to the bit as on one."""
+    random = np.random.default_rng(seed)
+    program = random_program(random, 2, (24, 40, 17, 33), 20)
+    features, rulebook = random_scan(random, voxels, 2)
+
+    def changed(table: np.ndarray, sources: int) -> np.ndarray:
+        kept = random.uniform(size=table.shape) < occupied
+        return np.where(kept, random.integers(0, sources, table.shape), -1).astype(np.int32)
+
+    fine, coarse = rulebook.voxels
+    submanifold = (changed(rulebook.submanifold[0], fine), changed(rulebook.submanifold[1], coarse))
+    down, up = (changed(rulebook.down[0], fine),), (changed(rulebook.up[0], coarse),)
+    patterned = replace(rulebook, submanifold=submanifold, down=down, up=up)
+    compiled = CompiledProgram(program, threads=1)
+    answer = compiled(features, patterned)
+    np.testing.assert_allclose(answer, interpret(program, features, patterned), atol=1e-4)
+    compiled._memory.view(np.uint8)[:] = 0xFF  # as float32 a NaN everywhere
+    np.testing.assert_array_equal(compiled(features, patterned), answer)
+    np.testing.assert_array_equal(CompiledProgram(program, threads=3)(features, patterned), answer)
+
+
+def test_an_answers_memory_serves_again_once_nobody_holds_it() -> None:
+    program, scans = small(feature_width=32)
+    compiled = CompiledProgram(program, threads=2)
+    kept = compiled(*scans[0])
+    before = kept.copy()
+    place = compiled(*scans[0]).ctypes.data
+    assert place != kept.ctypes.data
+    assert compiled(*scans[0]).ctypes.data == place
+    np.testing.assert_array_equal(kept, before)
 
 
 def small(seed: int = 0, feature_width: int = 20) -> tuple[Program, list[tuple[np.ndarray, Rulebook]]]:

@@ -124,20 +124,12 @@ def decode(layout: CloudLayout, data: Buffer) -> Cloud:
     check(layout, data)
     if layout.points == 0:
         return Cloud(layout, data, np.empty((0, 3), np.float32), None)
-    columns = []
-    for name in ("x", "y", "z"):
-        field = layout.field(name)
-        if field is None:
-            raise _malformed("missing_field", f"no field {name!r}; the cloud has {_names(layout)}. Publish x, y and z.")
-        if field.elements != 1:
-            raise _malformed("count", f"field {name!r} has {field.count} elements a point, expected 1.")
-        columns.append(_read(layout, data, field))
-    xyz_m = np.empty((layout.points, 3), np.float32)
+    fields = [_single(layout, name) for name in "xyz"]
+    xyz_m = np.empty((layout.height, layout.width, 3), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # a float64 that float32 cannot hold becomes infinite: out of range
-        for axis, column in enumerate(columns):
-            xyz_m[:, axis] = column
-        intensity = _intensity(layout, data)
-    return Cloud(layout, data, xyz_m, intensity)
+        for axis, field in enumerate(fields):
+            xyz_m[:, :, axis] = _view(layout, data, field)[:, :, 0]
+        return Cloud(layout, data, xyz_m.reshape(-1, 3), _intensity(layout, data))
 
 
 def check(layout: CloudLayout, data: Buffer) -> None:
@@ -207,11 +199,20 @@ def pack_rgb(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return packed
 
 
+def _single(layout: CloudLayout, name: str) -> CloudField:
+    field = layout.field(name)
+    if field is None:
+        raise _malformed("missing_field", f"no field {name!r}; the cloud has {_names(layout)}. Publish x, y and z.")
+    if field.elements != 1:
+        raise _malformed("count", f"field {name!r} has {field.count} elements a point, expected 1.")
+    return field
+
+
 def _intensity(layout: CloudLayout, data: Buffer) -> NDArray[np.float32] | None:
     for name in INTENSITY_NAMES:
         field = layout.field(name)
         if field is not None and field.elements == 1:
-            return _read(layout, data, field).astype(np.float32, copy=False)
+            return _view(layout, data, field).astype(np.float32).reshape(-1)
     return None
 
 

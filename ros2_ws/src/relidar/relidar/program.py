@@ -92,6 +92,18 @@ def inputs_of(step: Step) -> list[str]:
     return [getattr(step, field) for field in ("input", "left", "right") if hasattr(step, field)]
 
 
+def input_level(table: str) -> int:
+    """The level whose rows a table of `Rulebook.tables()` names."""
+    kind, level = table.rsplit("_", 1)
+    return int(level) + (kind == "up")
+
+
+def output_level(table: str) -> int:
+    """The level whose rows a table has: a down table has the next level's."""
+    kind, level = table.rsplit("_", 1)
+    return int(level) + (kind == "down")
+
+
 @dataclass(frozen=True)
 class Program:
     """Steps in order; reads FEATURES, the last step writes UNIT_FEATURES."""

@@ -1,4 +1,4 @@
-"""Memory for the tables of a scan, used again by a later scan: to get fresh pages takes longer than to fill them.
+"""Memory for the arrays of a scan, used again by a later scan: to get fresh pages takes longer than to fill them.
 
 It matters most in the node, where freed memory goes back to the system at once (`relidar.freed_memory`).
 """
@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ GROWTH = 1.25
 """A new block is larger than its scan needs, since the next scan may need a little more."""
 MOST_WASTE = 4.0
 """A block so many times too large is let go of: a single huge scan shall not cost memory for days."""
-_ALIGNED = 16
-"""int32 values in a line of the cache."""
+_ALIGNED = 64
+"""Bytes in a line of the cache."""
 
 
 _lock = threading.Lock()
@@ -30,18 +31,21 @@ class ReusedMemory:
     """Arrays that share a block of memory, which serves again once none of them is referred to."""
 
     def __init__(self) -> None:
-        self._blocks: list[NDArray[np.int32]] = []
+        self._blocks: list[NDArray[np.uint8]] = []
 
-    def arrays(self, shapes: Sequence[tuple[int, ...]]) -> list[NDArray[np.int32]]:
-        """One int32 array for each shape, contents undefined, whose memory nobody else refers to."""
-        starts = np.cumsum([0] + [-(-math.prod(shape) // _ALIGNED) * _ALIGNED for shape in shapes])
+    def arrays(
+        self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[type[np.generic]] | type[np.generic] = np.int32
+    ) -> list[NDArray[Any]]:
+        """One array for each shape, of one type or each of its own, contents undefined, whose memory nobody else refers to."""
+        each = [np.dtype(dtype) for dtype in dtypes] if isinstance(dtypes, Sequence) else [np.dtype(dtypes)] * len(shapes)
+        starts = [0]
+        for shape, dtype in zip(shapes, each, strict=True):
+            starts.append(starts[-1] + -(-math.prod(shape) * dtype.itemsize // _ALIGNED) * _ALIGNED)
         with _lock:
-            block = self._free_block(int(starts[-1]))
-            return [
-                block[start : start + math.prod(shape)].reshape(shape) for start, shape in zip(starts[:-1], shapes, strict=True)
-            ]
+            block = self._free_block(starts[-1])
+            return [np.ndarray(shape, dtype, block, at) for shape, dtype, at in zip(shapes, each, starts[:-1], strict=True)]
 
-    def _free_block(self, size: int) -> NDArray[np.int32]:
+    def _free_block(self, size: int) -> NDArray[np.uint8]:
         # Every view refers to its block, so one that has two references, the list and this question, has no view.
         free = [index for index in range(len(self._blocks)) if sys.getrefcount(self._blocks[index]) == 2]
         for index in free:
@@ -49,7 +53,7 @@ class ReusedMemory:
                 return self._blocks[index]
         if free or len(self._blocks) == BLOCKS:
             del self._blocks[free[0] if free else 0]  # too small or too large, or taken by whoever keeps its tables
-        self._blocks.append(np.empty(int(GROWTH * size), np.int32))
+        self._blocks.append(np.empty(int(GROWTH * size), np.uint8))
         return self._blocks[-1]
 
 

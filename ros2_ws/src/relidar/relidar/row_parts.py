@@ -12,8 +12,8 @@ from contextlib import suppress
 
 import numba
 
-SMALLEST_PART = 4096
-"""Rows; waking a thread costs as much as a kernel takes for about a thousand."""
+SMALLEST_PART = 16384
+"""Rows; waking a thread costs as much as most kernels take for some thousands."""
 
 _pool: ThreadPoolExecutor | None = None
 
@@ -34,6 +34,9 @@ def run_parts(kernel: Callable[..., None], parts: int, *arguments: object) -> No
     The caller also runs what no thread has begun by then, so that it all gets done where the system gives no threads. The shares
     write to places of their own, so the results depend neither on the number of parts nor on their order.
     """
+    if parts == 1:
+        kernel(0, 1, *arguments)
+        return
     others: list[Future[None]] = [Future() for _ in range(1, parts)]
 
     def run(other: Future[None], part: int) -> None:

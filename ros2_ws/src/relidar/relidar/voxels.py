@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from relidar.cell_keys import MAX_CELL, cells_of_keys, key_of_cell
 from relidar.config_file import Model
+from relidar.key_numbers import number_keys, slots_needed
+from relidar.reused_memory import ReusedMemory
 from relidar.row_parts import parts_of, run_parts, share
-from relidar.rulebook import MAX_CELL, cells_of_keys, key_of_cell, row_of_key
+from relidar.voxel_features import Feature, columns_of, distance, mean_features
 
 Positive = Annotated[float, Field(gt=0)]
-Feature = Literal["one", "intensity", "height", "range"]
 
 
 class CartesianGrid(Model):
@@ -92,24 +94,22 @@ def voxelise(xyz_m: NDArray[np.float32], intensity: NDArray[np.float32] | None, 
     sizes = (grid.rho_m, grid.phi_deg, grid.z_m) if isinstance(grid, CylindricalGrid) else (grid.voxel_size_m,) * 3
     limits = (spec.min_range_m, spec.max_range_m, spec.min_height_m, spec.max_height_m)
     parts = parts_of(len(points), threads)
-    keys = np.empty(len(points), np.int64)
+    voxel_of_point = np.empty(len(points), np.int32)
+    slots, keys, distinct = _scratch.arrays(
+        [(slots_needed(len(points)),), (len(points),), (len(points),)], [np.int32, np.int64, np.int64]
+    )
     run_parts(_keys_of_points, parts, points, np.array(limits, np.float32), np.array(sizes, np.float32), cylindrical, keys)
-    voxel_of_point, first = row_of_key(keys, threads)
-    columns = np.array([_COLUMNS[name if name != "intensity" or intensity is not None else "nothing"] for name in spec.features])
-    scales = np.array([spec.intensity_max, spec.max_range_m], np.float32)
-    features = np.zeros((len(first), len(columns)), np.float32)
-    run_parts(_mean_features, parts, points, returned, columns, scales, voxel_of_point, features)
-    return Voxels(cells_of_keys(keys[first]), features, voxel_of_point)
+    distinct = distinct[: number_keys(keys, slots, voxel_of_point, distinct)]
+    columns = columns_of(spec.features, intensity is not None)
+    scales = (np.float32(spec.intensity_max), np.float32(spec.max_range_m))
+    features = np.empty((len(distinct), len(columns)), np.float32)
+    run_parts(mean_features, parts, points, returned, columns, scales, voxel_of_point, features)
+    return Voxels(cells_of_keys(distinct), features, voxel_of_point)
 
 
-_ONE, _INTENSITY, _HEIGHT, _RANGE, _NOTHING = range(5)
-_COLUMNS = {"one": _ONE, "intensity": _INTENSITY, "height": _HEIGHT, "range": _RANGE, "nothing": _NOTHING}
+_scratch = ReusedMemory()
+
 _DEGREES = np.float32(180) / np.float32(math.pi)
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _distance(x, y):  # type: ignore[no-untyped-def]
-    return np.float32(math.sqrt(np.float64(x) * np.float64(x) + np.float64(y) * np.float64(y)))  # hypotf, which costs a call
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -118,7 +118,7 @@ def _keys_of_points(part, parts, points, limits, sizes, cylindrical, keys):  # t
     start, end = share(part, parts, len(points))
     for index in range(start, end):
         x, y, z = points[index, 0], points[index, 1], points[index, 2]
-        rho = _distance(x, y)
+        rho = distance(x, y)
         # What overflowed is infinite and so lies out of range, as does a NaN.
         if rho >= limits[0] and rho <= limits[1] and z >= limits[2] and z <= limits[3]:
             if cylindrical:
@@ -130,34 +130,5 @@ def _keys_of_points(part, parts, points, limits, sizes, cylindrical, keys):  # t
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _cell(scaled):  # type: ignore[no-untyped-def]
-    return np.int64(math.floor(min(max(scaled, np.float32(-MAX_CELL)), np.float32(MAX_CELL))))
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _mean_features(part, parts, points, intensity, columns, scales, voxel_of_point, features):  # type: ignore[no-untyped-def]
-    """Each part sums and divides rows of its own, in the order of the points."""
-    start, end = share(part, parts, len(features))
-    count = np.zeros(end - start, np.float32)
-    for point in range(len(points)):
-        row = voxel_of_point[point]
-        if start <= row < end:
-            count[row - start] += 1
-            for column in range(len(columns)):
-                features[row, column] += _feature(columns[column], points[point], intensity, point, scales)
-    for row in range(start, end):
-        for column in range(len(columns)):
-            features[row, column] /= count[row - start]
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _feature(column, xyz, intensity, point, scales):  # type: ignore[no-untyped-def]
-    value = np.float32(0)
-    if column == _ONE:
-        value = np.float32(1)
-    elif column == _HEIGHT:
-        value = xyz[2] / np.float32(4)  # metres to about unit scale
-    elif column == _RANGE:
-        value = _distance(xyz[0], xyz[1]) / scales[1]
-    elif column == _INTENSITY and not math.isnan(intensity[point]):
-        value = min(max(intensity[point], np.float32(0)), scales[0]) / scales[0]
-    return value
+    # NumPy's floor stays in float32, and the machine has no fast way from there to int64.
+    return np.int32(np.floor(min(max(scaled, np.float32(-MAX_CELL)), np.float32(MAX_CELL))))

@@ -7,7 +7,9 @@ as there are registers for:
   y[target[r], 0:COLUMNS] += sum over c of x[source[r], c] * weight[c, 0:COLUMNS]     for the rows r of the tile
 
 The rows of x are read where they lie. Each row's sum runs over c in order and meets y once, so it is the same to the bit whatever
-rows it shares a tile with. All arguments are addresses and strides in bytes; nothing is checked here, but by those who made them.
+rows it shares a tile with. A tile that starts its rows has `=` for `+=`, and its sums begin with a bias. The rows of y are asked
+for before the loop, so that they are in the cache after it. All arguments are addresses and strides in bytes; nothing is checked
+here, but by those who made them.
 
 In int8 activations are 0..255 and weights -63..63: the sum of two products fits into 16 bits (2 x 255 x 63 < 2^15), so that
 vpmaddubsw of AVX2 never saturates, and four products a lane cost two multiplications instead of four.
@@ -21,6 +23,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from relidar.compiled.memory import emit_prefetch
 
 _FEATURES: dict[str, bool] = dict(llvmlite.binding.get_host_cpu_features())
 LANES = 16 if _FEATURES.get("avx512f") else 8 if _FEATURES.get("avx") else 4
@@ -42,34 +46,39 @@ _Builder = Any
 
 
 def tile(rows: int, kind: str) -> Callable[..., None]:
-    """A function for numba: (source, target, x, x_stride, weight, depth, y, y_stride), all int64, for one tile of so many rows.
+    """A function for numba: (source, target, x, x_stride, weight, depth, y, y_stride, bias), all int64, for one tile of rows.
 
     `source` and `target` are addresses of int32 rows; strides are in bytes, depth is a multiple of DEPTH_UNIT.
-    kind "f32": x, weight (depth, COLUMNS) and y are float32.
-    kind "int8": x is uint8, weight (depth / 4, COLUMNS, 4) int8, y int32.
+    kind "f32": x, weight (depth, COLUMNS) and y are float32; the bias is not read.
+    kind "f32_start": y starts with the bias (COLUMNS,).
+    kind "int8": x is uint8, weight (depth / 4, COLUMNS, 4) int8, y int32; the bias is not read.
     """
-    emit = {"f32": _f32_tile, "int8": _int8_tile}[kind]
+    emit = {"f32": _f32_tile, "f32_start": _f32_start_tile, "int8": _int8_tile}[kind]
 
     @intrinsic
-    def call_tile(typing_context, source, target, x, x_stride, weight, depth, y, y_stride):  # type: ignore[no-untyped-def]
+    def call_tile(typing_context, source, target, x, x_stride, weight, depth, y, y_stride, bias):  # type: ignore[no-untyped-def]
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             name = f"relidar_{kind}_tile_{rows}"
             function = builder.module.globals.get(name)
             if function is None:
-                function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [_I64] * 8), name)
+                function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [_I64] * 9), name)
                 function.linkage = "internal"
                 function.attributes.add("noinline")
                 emit(function, rows)
             builder.call(function, arguments)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 8), generate
+        return types.void(*[types.int64] * 9), generate
 
     result: Callable[..., None] = call_tile
     return result
 
 
-def _f32_tile(function: ir.Function, rows: int) -> None:
+def _f32_start_tile(function: ir.Function, rows: int) -> None:
+    _f32_tile(function, rows, starts=True)
+
+
+def _f32_tile(function: ir.Function, rows: int, starts: bool = False) -> None:
     vector = ir.VectorType(_F32, LANES)
     multiply_add = cgutils.get_or_insert_function(
         function.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{LANES}f32"
@@ -87,7 +96,7 @@ def _f32_tile(function: ir.Function, rows: int) -> None:
                     sums[row * VECTORS + v] = builder.call(multiply_add, [value, columns[v], sums[row * VECTORS + v]])
         return sums
 
-    _emit(function, rows, vector, products, lambda builder, old, new: builder.fadd(old, new))
+    _emit(function, rows, vector, products, None if starts else lambda builder, old, new: builder.fadd(old, new))
 
 
 def _int8_tile(function: ir.Function, rows: int) -> None:
@@ -127,20 +136,29 @@ def _sum_of_four(builder: _Builder, activations: Any, weights: Any) -> Any:
     return builder.add(builder.add(parts[0], parts[1]), builder.add(parts[2], parts[3]))
 
 
-def _emit(function: ir.Function, rows: int, vector: Any, products: Callable[..., list[Any]], join: Callable[..., Any]) -> None:
-    """The body that both kinds share: find the rows, loop over the depth, add the sums to y."""
-    source, target, x, x_stride, weight, depth, y, y_stride = function.args
+def _emit(
+    function: ir.Function, rows: int, vector: Any, products: Callable[..., list[Any]], join: Callable[..., Any] | None
+) -> None:
+    """The body that all kinds share: find the rows, loop over the depth, join the sums with y; without `join`, start y."""
+    source, target, x, x_stride, weight, depth, y, y_stride, bias = function.args
     start, loop, end = (function.append_basic_block(name) for name in ("start", "loop", "end"))
     builder = ir.IRBuilder(start)
     rows_of_x = [_row_address(builder, source, row, x, x_stride) for row in range(rows)]
+    for row in range(rows):
+        row_of_y = _row_address(builder, target, row, y, y_stride)
+        for line in range(0, 4 * COLUMNS, 64):
+            emit_prefetch(builder, builder.add(row_of_y, _I64(line)), writes=True)
+    first = [ir.Constant(vector, None)] * VECTORS
+    if join is None:
+        first = [_load(builder, builder.add(bias, _I64(4 * LANES * v)), vector) for v in range(VECTORS)]
     builder.branch(loop)
 
     builder.position_at_end(loop)
     position = builder.phi(_I64)
     sums = [builder.phi(vector) for _ in range(rows * VECTORS)]
     position.add_incoming(_I64(0), start)
-    for value in sums:
-        value.add_incoming(ir.Constant(vector, None), start)
+    for index, value in enumerate(sums):
+        value.add_incoming(first[index % VECTORS], start)
     sums_next = products(builder, rows_of_x, weight, list(sums), position)
     position_next = builder.add(position, _I64(DEPTH_UNIT))
     position.add_incoming(position_next, loop)
@@ -153,8 +171,8 @@ def _emit(function: ir.Function, rows: int, vector: Any, products: Callable[...,
         row_of_y = _row_address(builder, target, row, y, y_stride)
         for v in range(VECTORS):
             pointer = builder.inttoptr(builder.add(row_of_y, _I64(4 * LANES * v)), vector.as_pointer())
-            total = join(builder, builder.load(pointer, align=4), sums_next[row * VECTORS + v])
-            builder.store(total, pointer, align=4)
+            total = sums_next[row * VECTORS + v]
+            builder.store(total if join is None else join(builder, builder.load(pointer, align=4), total), pointer, align=4)
     builder.ret_void()
 
 

@@ -65,13 +65,18 @@ def prefetch(typing_context, address):  # type: ignore[no-untyped-def]
     """Asks for the cache line of an address, which may be any: nothing is read."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [builder.inttoptr(arguments[0], pointer), i32(0), i32(3), i32(1)])
+        emit_prefetch(builder, arguments[0], writes=False)
         return context.get_dummy_value()
 
     return types.void(types.int64), generate
+
+
+def emit_prefetch(builder: Any, address: Any, writes: bool) -> None:
+    """Writes LLVM's code for `prefetch`, of a line that will be read or written."""
+    pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.inttoptr(address, pointer), i32(int(writes)), i32(3), i32(1)])
 
 
 @numba.njit(nogil=True)

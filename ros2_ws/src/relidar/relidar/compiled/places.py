@@ -14,7 +14,7 @@ from relidar.compiled.fusion import Product
 from relidar.compiled.kernel import COLUMNS, DEPTH_UNIT
 from relidar.errors import BackendError
 from relidar.executor import FEATURES, UNIT_FEATURES
-from relidar.program import Concat, Program
+from relidar.program import Concat, Program, output_level
 from relidar.rulebook import STRIDED_OFFSETS, SUBMANIFOLD_OFFSETS
 
 
@@ -120,18 +120,6 @@ def _share(rows: Mapping[str, _Rows]) -> tuple[dict[str, int], tuple[Slot, ...]]
             busy_until.append(row.last)
         slot_of[name] = index
     return slot_of, tuple(slots)
-
-
-def input_level(table: str) -> int:
-    """The level whose rows a table names."""
-    kind, level = table.rsplit("_", 1)
-    return int(level) + (kind == "up")
-
-
-def output_level(table: str) -> int:
-    """The level whose rows a table has."""
-    kind, level = table.rsplit("_", 1)
-    return int(level) + (kind == "down")
 
 
 def offsets_of(table: str) -> int:

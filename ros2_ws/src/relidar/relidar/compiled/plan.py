@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from relidar.compiled.fusion import Product, fuse
 from relidar.compiled.kernel import COLUMNS
-from relidar.compiled.places import Place, find_places, input_level, offsets_of, output_level, padded
+from relidar.compiled.places import Place, find_places, offsets_of, padded
 from relidar.compiled.steps import INT8_PRODUCT, PAIRS, PRODUCT, STEP
 from relidar.compiled.weights import activation_steps, columns_of, pack, pack_int8
 from relidar.errors import BackendError
 from relidar.executor import FEATURES, UNIT_FEATURES
-from relidar.program import Concat, Program, Weights
+from relidar.program import Concat, Program, Weights, input_level, output_level
 
 ANSWER_ROWS = 60
 """Of a block: 120 KB of 512 channels, and a multiple of the rows of a tile."""
@@ -139,13 +139,13 @@ class Plan:
         return steps
 
     def scratch_size(self, block_rows: Sequence[int]) -> int:
-        """Bytes that a thread needs for sums of int8, with blocks of so many rows on each level."""
-        widths = [(0, 0)]
+        """Bytes that a thread needs, with blocks of so many rows on each level."""
+        sizes = [max(block_rows)]
         for product in self.products[:-1] if self._in_bytes else ():
             place = self.places[product.output]
             rows = ANSWER_ROWS if product.table is None else block_rows[place.level]
-            widths.append((rows, padded(len(place.positions), COLUMNS)))
-        return max(2 * 4 * rows * columns for rows, columns in widths)
+            sizes.append(2 * 4 * rows * padded(len(place.positions), COLUMNS))
+        return max(sizes)
 
     def _fill_rows(self, step: np.void, field: str, name: str, slots: Sequence[int]) -> None:
         place: Place = self.places[name]

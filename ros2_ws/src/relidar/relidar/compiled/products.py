@@ -1,19 +1,20 @@
-"""Products of gathered rows with weights, one block of output rows at a time."""
+"""Products of gathered rows with weights in single precision, one block of output rows at a time."""
+
+from typing import Any
 
 import numba
 import numpy as np
 from numba import carray
 
-from relidar.compiled.kernel import COLUMNS, F32_ROWS, INT8_ROWS, tile
+from relidar.compiled.block_pairs import offset_of_turn, splits_of
+from relidar.compiled.kernel import COLUMNS, F32_ROWS, tile
 from relidar.compiled.memory import f32_at, i32_at, i64_at, prefetch
 from relidar.program import SMALLEST_NORM
 
 F32_DEPTH_CHUNK = 256
-INT8_DEPTH_CHUNK = 1024
 """Channels that are multiplied before the next panel's turn: their weights, 16 KB, stay in the first-level cache."""
-
-_tile_1, _tile_2, _tile_3 = tile(1, "f32"), tile(2, "f32"), tile(3, "f32")
-_tile_4, _tile_5, _tile_6 = tile(4, "f32"), tile(5, "f32"), tile(6, "f32")
+F32_ROWS_CHUNK = 36
+"""Rows that meet all panels before the next rows' turn, so that they stay in the first-level cache too; whole tiles."""
 
 
 @numba.njit(nogil=True)
@@ -25,83 +26,73 @@ def _fetch(source, x, x_stride, line_bytes):  # type: ignore[no-untyped-def]
             prefetch(start + line)
 
 
-@numba.njit(nogil=True)
-def _f32_rows(source, target, rows, x, x_stride, weight, depth, y, y_stride, ahead):  # type: ignore[no-untyped-def]
-    """y[target] += x[source] @ weight for one panel of weights."""
-    while rows == F32_ROWS or rows >= 10:
-        if ahead:
-            _fetch(source + 4 * F32_ROWS, x, x_stride, ahead)
-        _tile_6(source, target, x, x_stride, weight, depth, y, y_stride)
-        source += 4 * F32_ROWS
-        target += 4 * F32_ROWS
-        rows -= F32_ROWS
-    # Fewer than 4 rows take as long as 4 do: 7 are quicker as 4 + 3 than as 6 + 1.
-    if rows == 5 or rows == 9:
-        _tile_5(source, target, x, x_stride, weight, depth, y, y_stride)
-        source += 20
-        target += 20
-        rows -= 5
-    if rows == 4 or rows >= 7:
-        _tile_4(source, target, x, x_stride, weight, depth, y, y_stride)
-        source += 16
-        target += 16
-        rows -= 4
-    if rows == 4:
-        _tile_4(source, target, x, x_stride, weight, depth, y, y_stride)
-    elif rows == 3:
-        _tile_3(source, target, x, x_stride, weight, depth, y, y_stride)
-    elif rows == 2:
-        _tile_2(source, target, x, x_stride, weight, depth, y, y_stride)
-    elif rows == 1:
-        _tile_1(source, target, x, x_stride, weight, depth, y, y_stride)
+def _rows_function(kind: str) -> Any:
+    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6 = (tile(rows, kind) for rows in range(1, F32_ROWS + 1))
+
+    @numba.njit(nogil=True)
+    def rows_of_panel(source, target, rows, x, x_stride, weight, depth, y, y_stride, bias, ahead):  # type: ignore[no-untyped-def]
+        while rows == F32_ROWS or rows >= 10:
+            if ahead:
+                _fetch(source + 4 * F32_ROWS, x, x_stride, ahead)
+            tile_6(source, target, x, x_stride, weight, depth, y, y_stride, bias)
+            source += 4 * F32_ROWS
+            target += 4 * F32_ROWS
+            rows -= F32_ROWS
+        # Fewer than 4 rows take as long as 4 do: 7 are quicker as 4 + 3 than as 6 + 1.
+        if rows == 5 or rows == 9:
+            tile_5(source, target, x, x_stride, weight, depth, y, y_stride, bias)
+            source += 20
+            target += 20
+            rows -= 5
+        if rows == 4 or rows >= 7:
+            tile_4(source, target, x, x_stride, weight, depth, y, y_stride, bias)
+            source += 16
+            target += 16
+            rows -= 4
+        if rows == 4:
+            tile_4(source, target, x, x_stride, weight, depth, y, y_stride, bias)
+        elif rows == 3:
+            tile_3(source, target, x, x_stride, weight, depth, y, y_stride, bias)
+        elif rows == 2:
+            tile_2(source, target, x, x_stride, weight, depth, y, y_stride, bias)
+        elif rows == 1:
+            tile_1(source, target, x, x_stride, weight, depth, y, y_stride, bias)
+
+    return rows_of_panel
 
 
-_int8_1, _int8_2, _int8_3, _int8_4 = tile(1, "int8"), tile(2, "int8"), tile(3, "int8"), tile(4, "int8")
-
-
-@numba.njit(nogil=True)
-def _int8_rows(source, target, rows, x, x_stride, weight, depth, y, y_stride):  # type: ignore[no-untyped-def]
-    """The same of uint8 rows and int8 weights, the sums being int32."""
-    while rows >= INT8_ROWS:
-        _int8_4(source, target, x, x_stride, weight, depth, y, y_stride)
-        source += 4 * INT8_ROWS
-        target += 4 * INT8_ROWS
-        rows -= INT8_ROWS
-    if rows == 3:
-        _int8_3(source, target, x, x_stride, weight, depth, y, y_stride)
-    elif rows == 2:
-        _int8_2(source, target, x, x_stride, weight, depth, y, y_stride)
-    elif rows == 1:
-        _int8_1(source, target, x, x_stride, weight, depth, y, y_stride)
+_add_rows, _start_rows = _rows_function("f32"), _rows_function("f32_start")
 
 
 @numba.njit(nogil=True)
-def add_f32(source, target, rows, x, x_stride, weight, depth, columns, y, y_stride):  # type: ignore[no-untyped-def]
-    """y[target] += x[source] @ weight, panel by panel, so that a panel meets all rows of the block while it is in the cache."""
-    for panel in range(columns // COLUMNS):
-        for start in range(0, depth, F32_DEPTH_CHUNK):
-            part = min(F32_DEPTH_CHUNK, depth - start)
-            at = weight + (panel * depth + start) * COLUMNS * 4
-            ahead = 0 if panel else 4 * part
-            _f32_rows(source, target, rows, x + 4 * start, x_stride, at, part, y + panel * COLUMNS * 4, y_stride, ahead)
+def add_f32(source, target, rows, x, x_stride, weight, depth, columns, y, y_stride, bias):  # type: ignore[no-untyped-def]
+    """y[target] += x[source] @ weight; with the address of a bias, y[target] = bias + x[source] @ weight."""
+    while rows > 0:
+        # A few rows more are no chunk of their own: they would make poor tiles.
+        count = F32_ROWS_CHUNK if rows >= F32_ROWS_CHUNK + F32_ROWS else rows
+        for panel in range(columns // COLUMNS):
+            at_y, at_bias = y + panel * COLUMNS * 4, bias + panel * COLUMNS * 4
+            for start in range(0, depth, F32_DEPTH_CHUNK):
+                part = min(F32_DEPTH_CHUNK, depth - start)
+                at, at_x = weight + (panel * depth + start) * COLUMNS * 4, x + 4 * start
+                ahead = 0 if panel else 4 * part
+                if bias and not start:
+                    _start_rows(source, target, count, at_x, x_stride, at, part, at_y, y_stride, at_bias, ahead)
+                else:
+                    _add_rows(source, target, count, at_x, x_stride, at, part, at_y, y_stride, 0, ahead)
+        source += 4 * count
+        target += 4 * count
+        rows -= count
 
 
 @numba.njit(nogil=True)
-def add_int8(source, target, rows, x, x_stride, weight, depth, columns, y, y_stride):  # type: ignore[no-untyped-def]
-    """The same of uint8 rows and int8 weights, the sums being int32."""
-    for panel in range(columns // COLUMNS):
-        for start in range(0, depth, INT8_DEPTH_CHUNK):
-            part = min(INT8_DEPTH_CHUNK, depth - start)
-            at = weight + (panel * depth + start) * COLUMNS
-            _int8_rows(source, target, rows, x + start, x_stride, at, part, y + panel * COLUMNS * 4, y_stride)
-
-
-@numba.njit(nogil=True)
-def start_with_bias(bias, columns, rows, y, y_stride):  # type: ignore[no-untyped-def]
-    """Every row of y = bias."""
-    values = carray(f32_at(bias), columns)
-    for row in range(rows):
-        carray(f32_at(y + row * y_stride), columns)[:] = values
+def start_with_bias(bias, columns, target, rows, y, y_stride):  # type: ignore[no-untyped-def]
+    """y[target] = bias."""
+    values, targets = carray(f32_at(bias), columns), carray(i32_at(target), rows)
+    for index in range(rows):
+        row = carray(f32_at(y + targets[index] * y_stride), columns)
+        for column in range(columns):
+            row[column] = values[column]
 
 
 @numba.njit(nogil=True, fastmath={"reassoc"})
@@ -115,57 +106,27 @@ def norm_of(values, columns):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True)
 def f32_product(step, block, every_row, y, y_stride):  # type: ignore[no-untyped-def]
-    """Adds a step's products for one block to float32 rows of y, the first row of the block being at y."""
+    """Bias and products of a step for one block, in float32 rows of y, the first row of the block being at y."""
     start = block * step.block_rows
     rows, columns = min(step.rows - start, step.block_rows), step.columns
     origin = y - start * y_stride
     itself = every_row + 4 * start
     if step.splits:
-        splits = carray(i64_at(step.splits), (step.blocks, step.offsets + 1))
-        for offset in range(step.offsets):
-            first, pairs = splits[block, offset], splits[block, offset + 1] - splits[block, offset]
-            if pairs:
-                weight = step.weight + offset * step.depth * columns * 4
-                source, target = step.source + 4 * first, step.target + 4 * first
-                add_f32(source, target, pairs, step.x, step.x_stride, weight, step.depth, columns, origin, y_stride)
+        splits = carray(i64_at(step.splits), (step.blocks, splits_of(step.offsets)))
+        for turn in range(step.offsets):
+            weight = step.weight + offset_of_turn(turn, step.offsets) * step.depth * columns * 4
+            bias = step.bias
+            for part in range(2 * turn, 2 * turn + 2):
+                first, pairs = splits[block, part], splits[block, part + 1] - splits[block, part]
+                if pairs:
+                    source, target = step.source + 4 * first, step.target + 4 * first
+                    add_f32(source, target, pairs, step.x, step.x_stride, weight, step.depth, columns, origin, y_stride, bias)
+                bias = 0
+        first = splits[block, 2 * step.offsets]
+        alone = splits[block, 2 * step.offsets + 1] - first
+        start_with_bias(step.bias, columns, step.target + 4 * first, alone, origin, y_stride)
     else:
-        add_f32(itself, itself, rows, step.x, step.x_stride, step.weight, step.depth, columns, origin, y_stride)
+        add_f32(itself, itself, rows, step.x, step.x_stride, step.weight, step.depth, columns, origin, y_stride, step.bias)
     if step.shortcut:
         x, stride, depth = step.shortcut, step.shortcut_stride, step.shortcut_depth
-        add_f32(itself, itself, rows, x, stride, step.shortcut_weight, depth, columns, origin, y_stride)
-
-
-@numba.njit(nogil=True)
-def int8_product(step, block, every_row, y, y_stride, sums):  # type: ignore[no-untyped-def]
-    """The same from uint8 rows; sums is memory of int32, block_rows x columns."""
-    start = block * step.block_rows
-    rows, columns = min(step.rows - start, step.block_rows), step.columns
-    origin = sums - start * columns * 4
-    itself = every_row + 4 * start
-    carray(i32_at(sums), rows * columns)[:] = 0
-    if step.splits:
-        splits = carray(i64_at(step.splits), (step.blocks, step.offsets + 1))
-        for offset in range(step.offsets):
-            first, pairs = splits[block, offset], splits[block, offset + 1] - splits[block, offset]
-            if pairs:
-                weight = step.weight + offset * step.depth * columns
-                source, target = step.source + 4 * first, step.target + 4 * first
-                add_int8(source, target, pairs, step.x, step.x_stride, weight, step.depth, columns, origin, 4 * columns)
-    else:
-        add_int8(itself, itself, rows, step.x, step.x_stride, step.weight, step.depth, columns, origin, 4 * columns)
-    _add_scaled(sums, step.scale, rows, columns, y, y_stride)
-    if step.shortcut:
-        carray(i32_at(sums), rows * columns)[:] = 0
-        x, stride, depth = step.shortcut, step.shortcut_stride, step.shortcut_depth
-        add_int8(itself, itself, rows, x, stride, step.shortcut_weight, depth, columns, origin, 4 * columns)
-        _add_scaled(sums, step.shortcut_scale, rows, columns, y, y_stride)
-
-
-@numba.njit(nogil=True)
-def _add_scaled(sums, scale, rows, columns, y, y_stride):  # type: ignore[no-untyped-def]
-    factors = carray(f32_at(scale), columns)
-    for row in range(rows):
-        row_of_sums = carray(i32_at(sums + 4 * row * columns), columns)
-        values = carray(f32_at(y + row * y_stride), columns)
-        for column in range(columns):
-            values[column] += np.float32(row_of_sums[column]) * factors[column]
+        add_f32(itself, itself, rows, x, stride, step.shortcut_weight, depth, columns, origin, y_stride, 0)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relidar.bundle import Precision
-from relidar.compiled.places import offsets_of, output_level, padded
+from relidar.compiled.block_pairs import splits_of
+from relidar.compiled.places import offsets_of, padded
 from relidar.compiled.plan import Plan
 from relidar.compiled.run import run
 from relidar.compiled.steps import COUNTERS, FAULTS
@@ -19,8 +20,9 @@ from relidar.compiled.weights import ALIGNMENT
 from relidar.compiled.words import FoldedWords, empty_scores, fold
 from relidar.errors import BackendError
 from relidar.executor import FEATURES
-from relidar.program import Program
+from relidar.program import Program, output_level
 from relidar.program_file import check_program
+from relidar.reused_memory import ReusedMemory
 from relidar.row_parts import cores
 from relidar.rulebook import Rulebook
 from relidar.words import VoxelScores, Words
@@ -36,7 +38,7 @@ GROWTH = 1.25
 
 
 class CompiledProgram:
-    """Runs a program. Memory grows to what the largest scan needed and is kept; answers are arrays of the caller's own."""
+    """Runs a program. Memory grows to what the largest scan needed and is kept; an answer's serves again once nobody holds it."""
 
     def __init__(self, program: Program, threads: int = 0, precision: Precision = "fp32") -> None:
         """Packs the weights.
@@ -57,17 +59,19 @@ class CompiledProgram:
         self._threads = threads or cores()
         self._memory = np.empty(0, np.uint8)
         self._every_row = np.empty(0, np.int32)
+        self._answers = ReusedMemory()
         self._lock = threading.Lock()
         self._folded: FoldedWords | None = None
 
     def __call__(self, features: NDArray[np.float32], rulebook: Rulebook) -> NDArray[np.float32]:
         """(V, C_in) -> (V, D) unit rows. Raises BackendError for features and tables that do not fit the network."""
         self._check(features, rulebook)
-        answer = np.empty((len(features), self._plan.answer_columns), np.float32)
+        columns = self._plan.answer_columns
+        answer = self._answers.arrays([(len(features), columns)])[0].view(np.float32)
         with self._lock:
             self._run(*self._steps(features, rulebook, answer.ctypes.data, 0))
         width = self._plan.answer.weight.shape[2]
-        return answer if width == self._plan.answer_columns else np.ascontiguousarray(answer[:, :width])
+        return answer if width == columns else np.ascontiguousarray(answer[:, :width])
 
     def scores(self, features: NDArray[np.float32], rulebook: Rulebook, words: Words) -> VoxelScores:
         """The answer for V voxels, without their features. Raises BackendError as above, and for words of another width."""
@@ -120,7 +124,7 @@ class CompiledProgram:
         sizes["scratch"] = self._threads * most_scratch
         for table in plan.tables:
             sizes[f"{table} source"] = sizes[f"{table} target"] = 4 * tables[table].size
-            sizes[f"{table} splits"] = 8 * blocks[output_level(table)][1] * (offsets_of(table) + 1)
+            sizes[f"{table} splits"] = 8 * blocks[output_level(table)][1] * splits_of(offsets_of(table))
         addresses = self._allocate(sizes)
         pairs: dict[str, Mapping[str, int]] = {}
         for table in plan.tables:

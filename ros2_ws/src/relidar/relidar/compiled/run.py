@@ -6,7 +6,7 @@ so the answer is the same to the bit for any number of threads. Between steps th
 counting a shared counter up, so that a thread that the system has put aside holds up its own block only.
 
 The functions work on addresses, which `relidar.compiled.plan` fills in. `relidar.program_file.check_program` and `Plan` check the
-network once, `CompiledProgram` checks the shapes of each scan, and `_pairs_of_block` the rows that its tables name.
+network once, `CompiledProgram` checks the shapes of each scan, and `pairs_of_block` the rows that its tables name.
 """
 
 import zlib
@@ -14,36 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import carray
 
+from relidar.compiled.block_pairs import pairs_of_block
 from relidar.compiled.layer import layer_of_block
-from relidar.compiled.memory import atomic_add, i32_at, i64_at, meet
+from relidar.compiled.memory import atomic_add, meet
 from relidar.compiled.scores import scores_of_block
-from relidar.compiled.steps import COUNTERS, FAULTS, MEETINGS, PAIRS, SCORES
-
-
-@numba.njit(nogil=True)
-def _pairs_of_block(step, block, shared):  # type: ignore[no-untyped-def]
-    start = block * step.block_rows
-    end = min(step.rows, start + step.block_rows)
-    offsets = step.offsets
-    table = carray(i32_at(step.table), (step.rows, offsets))
-    # A block has room for all its slots, so no block needs to know how many others have.
-    source = carray(i32_at(step.source), step.rows * offsets)
-    target = carray(i32_at(step.target), step.rows * offsets)
-    splits = carray(i64_at(step.splits), (step.blocks, offsets + 1))
-    position = start * offsets
-    for offset in range(offsets):
-        splits[block, offset] = position
-        for row in range(start, end):
-            neighbour = table[row, offset]
-            if neighbour >= step.table_rows:
-                atomic_add(shared + 8 * FAULTS, 1)
-            elif neighbour >= 0:
-                source[position] = neighbour
-                target[position] = row
-                position += 1
-    splits[block, offsets] = position
+from relidar.compiled.steps import COUNTERS, MEETINGS, PAIRS, SCORES
 
 
 def _compiled_as(sources: int) -> Any:
@@ -54,7 +30,7 @@ def _compiled_as(sources: int) -> Any:
             block = atomic_add(shared + 8 * (COUNTERS + index), 1)
             while block < step.blocks:
                 if step.kind == PAIRS:
-                    _pairs_of_block(step, block, shared)
+                    pairs_of_block(step, block, shared, scratch)
                 elif step.kind == SCORES:
                     scores_of_block(step, block, every_row, scratch)
                 else:

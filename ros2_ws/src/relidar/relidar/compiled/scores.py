@@ -5,7 +5,7 @@ import numpy as np
 from numba import carray
 
 from relidar.compiled.memory import f32_at, i32_at
-from relidar.compiled.products import add_f32, norm_of, start_with_bias
+from relidar.compiled.products import add_f32, norm_of
 
 GROUP = 32
 """Prompts that are looked at together."""
@@ -25,9 +25,8 @@ def scores_of_block(step, block, every_row, scratch):  # type: ignore[no-untyped
     start = block * step.block_rows
     rows = min(step.rows - start, step.block_rows)
     columns = step.columns
-    start_with_bias(step.bias, columns, rows, scratch, 4 * columns)
     x = step.x + start * step.x_stride
-    add_f32(every_row, every_row, rows, x, step.x_stride, step.weight, step.depth, columns, scratch, 4 * columns)
+    add_f32(every_row, every_row, rows, x, step.x_stride, step.weight, step.depth, columns, scratch, 4 * columns, step.bias)
     class_of_prompt = carray(i32_at(step.class_of_prompt), step.prompts)
     best_of = carray(i32_at(step.best), step.rows)
     score_of = carray(f32_at(step.score), step.rows)

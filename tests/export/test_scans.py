@@ -1,0 +1,57 @@
+"""Where the scans of an export may come from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.scans import scans_of_source
+from relidar.cloud_writer import cloud_of, record
+from relidar.errors import BagError, DatasetError
+
+
+def bag_of(path: Path, scans: int, topics: tuple[str, ...] = ("/points",), fields: str = "x y z intensity") -> Path:
+    """A bag whose scan number n has two points at x = n."""
+    with record(path) as recorder:
+        for index in range(scans):
+            columns = {name: np.full(2, index, np.float32) for name in fields.split()}
+            for topic in topics:
+                recorder.cloud(topic, index, "lidar", *cloud_of(columns))
+    return path
+
+
+def test_a_bag_gives_the_clouds_of_all_its_topics_evenly(tmp_path: Path) -> None:
+    bag = bag_of(tmp_path / "drive", 9)
+    scans = scans_of_source(bag, 3)
+    assert [scan.xyz_m[0, 0] for scan in scans] == [0, 4, 8]
+    assert [scan.intensity.tolist() for scan in scans] == [[0, 0], [4, 4], [8, 8]]
+    (file,) = bag.glob("*.mcap")
+    assert len(scans_of_source(file)) == 9
+    assert len(scans_of_source(bag_of(tmp_path / "two", 2, ("/front", "/rear")))) == 4
+
+
+def test_clouds_without_intensity_are_scans_too(tmp_path: Path) -> None:
+    (scan,) = scans_of_source(bag_of(tmp_path / "drive", 1, fields="x y z"))
+    assert scan.intensity.tolist() == [0, 0]
+    assert scan.intensity.dtype == np.float32
+
+
+def test_folders_and_datasets_of_every_format(tmp_path: Path) -> None:
+    points = np.arange(8, dtype=np.float32).reshape(2, 4)
+    for folder in ("nuscenes/samples/LIDAR_TOP", "kitti/sequences/00/velodyne", "kitti/sequences/00/labels", "own"):
+        (tmp_path / folder).mkdir(parents=True)
+    np.hstack([points, points[:, :1]]).tofile(tmp_path / "nuscenes/samples/LIDAR_TOP/a.pcd.bin")
+    np.zeros(2, np.uint8).tofile(tmp_path / "nuscenes/a_lidarseg.bin")
+    points.tofile(tmp_path / "kitti/sequences/00/velodyne/000000.bin")
+    np.savez(tmp_path / "own/a.npz", points=points, label=np.zeros(2, np.uint8))
+    for source in ("nuscenes", "kitti", "own"):
+        (scan,) = scans_of_source(tmp_path / source)
+        np.testing.assert_array_equal(scan.xyz_m, points[:, :3])
+        np.testing.assert_array_equal(scan.intensity, points[:, 3])
+
+
+def test_a_source_without_scans_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no \.pcd\.bin or \.npz scans there, nor a folder velodyne"):
+        scans_of_source(tmp_path)
+    with pytest.raises(BagError, match="no such bag"):
+        scans_of_source(tmp_path / "missing.mcap")

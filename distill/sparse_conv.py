@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numba
 import torch
 from torch import Tensor, nn
 
+from relidar.cached_kernel import cached_kernel
 from relidar.rulebook import SUBMANIFOLD_OFFSETS, Rulebook
 
 
@@ -80,7 +80,7 @@ def _numba_reads(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_kernel()
 def _take_rows(x, rows, taken):  # type: ignore[no-untyped-def]
     for position in range(len(rows)):
         row = rows[position]
@@ -88,7 +88,7 @@ def _take_rows(x, rows, taken):  # type: ignore[no-untyped-def]
             taken[position, channel] = x[row, channel]
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_kernel()
 def _add_rows(y, rows, added):  # type: ignore[no-untyped-def]
     for position in range(len(rows)):
         row = rows[position]

@@ -22,7 +22,7 @@ def alignment(k: Tensor, q: Tensor) -> Tensor:
 def uniformity(x: Tensor) -> Tensor:
     """log mean_{i<j} exp(-2 ||x_i - x_j||^2) (Wang and Isola, ICML 2020); lower is more uniform."""
     # Of unit rows ||x_i - x_j||^2 = 2 - 2 x_i . x_j, and one product is many times as fast as the differences of all pairs.
-    closeness = (4.0 * (x @ x.T) - 4.0).exp()
+    closeness = (x @ x.T).mul_(4.0).sub_(4.0).exp_()
     pairs = len(x) * (len(x) - 1)
     return ((closeness.sum() - closeness.diagonal().sum()) / pairs).log()
 

@@ -40,6 +40,7 @@ from relidar.errors import CheckpointError, ConfigError
 from relidar.prompts import PromptSet, load_prompt_set
 from relidar.text_bank import TextBank
 
+CONFIG = "config.yaml"
 LAST = "last.ckpt"
 STUDENT = "student.pt"
 
@@ -171,16 +172,21 @@ def _settle_run_folder(run: Path, config: TrainConfig) -> None:
 
     Files that a killed process was just writing are removed: they are as large as the checkpoint.
     """
-    resolved = run / "config.yaml"
-    if (run / LAST).exists() and resolved.exists() and config_file.load(resolved, TrainConfig) != config:
-        raise ConfigError(
-            f"{run}: holds a run with another configuration ({resolved}); choose another --run or remove the folder."
-        )
+    refuse_other_config(run, config)
     if os.environ.get("RANK", "0") == "0":
         for file in (LAST, STUDENT):
             for left_over in run.glob(f".{file}.*"):
                 left_over.unlink(missing_ok=True)
-    write_text(resolved, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_text(run / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def refuse_other_config(run: Path, config: TrainConfig) -> None:
+    """Raises ConfigError if the run's folder holds what was trained with another configuration."""
+    resolved = run / CONFIG
+    if (run / LAST).exists() and resolved.exists() and config_file.load(resolved, TrainConfig) != config:
+        raise ConfigError(
+            f"{run}: holds a run with another configuration ({resolved}); choose another --run or remove the folder."
+        )
 
 
 def _config_hash(config: TrainConfig) -> str:

@@ -54,11 +54,12 @@ def scans_of_folder(folder: Path, most: int = SCANS) -> list[RawScan]:
 
     Raises DatasetError where there is none, or one is damaged.
     """
-    kinds = ("*.pcd.bin", "velodyne/*.bin", "*.npz")
+    kinds = ("*.pcd.bin", "*.bin" if folder.name == "velodyne" else "velodyne/*.bin", "*.npz")
     paths = next((found for kind in kinds if (found := sorted(folder.rglob(kind)))), [])
     if not paths:
         raise DatasetError(
-            f"{folder}: no .pcd.bin or .npz scans there, nor a folder velodyne of .bin; give a dataset or a folder of scans."
+            f"{folder}: no .pcd.bin or .npz scans there, nor a folder velodyne of .bin; give a dataset, a folder of scans or "
+            "a bag (its .mcap or .db3 file, where metadata.yaml is missing)."
         )
     return [_read(path) for path in _evenly(paths, most)]
 
@@ -70,7 +71,7 @@ def _evenly(items: Sequence[T], most: int = SCANS) -> list[T]:
 def _decoded(cloud: RecordedCloud) -> RawScan:
     decoded = decode(cloud.layout, cloud.data)
     intensity = np.zeros(len(decoded.xyz_m), np.float32) if decoded.intensity is None else decoded.intensity
-    return RawScan(decoded.xyz_m.copy(), intensity.astype(np.float32))  # the message's bytes are not kept
+    return RawScan(decoded.xyz_m, intensity)
 
 
 def _read(path: Path) -> RawScan:

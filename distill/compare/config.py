@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from distill.config import (
     ContrastiveLoss,
@@ -24,6 +24,12 @@ RANDOM = "random"
 """In place of a loss: a student that learned from no teacher, the start that pretraining is compared with."""
 
 
+def loss_name(loss: LossConfig) -> str:
+    """The kind, and whatever of it is not the default: relational-lambda_intra0."""
+    unusual = {name: value for name, value in loss.model_dump(exclude_defaults=True).items() if name != "kind"}
+    return "-".join([loss.kind, *(f"{name}{value:g}" for name, value in unusual.items())])
+
+
 class Contest(Model):
     """A teacher, and how far its words are moved out of the image features."""
 
@@ -41,7 +47,7 @@ class ShotConfig(Model):
 
     shots: tuple[Count, ...] = SHOTS
     steps: Count = 32
-    """Of one scan each, whatever k."""
+    """Of one scan each, about, whatever k."""
     probe_steps: Count = 80
     """Of the linear probe on the street, whose scans are all labelled then."""
     trunk_lr: Positive = 0.05
@@ -61,12 +67,19 @@ class CompareConfig(Model):
         ContrastiveTolerantLoss(),
         ScalrLoss(),
     )
-    learning_rates: tuple[Positive, ...] = (3e-3, 1e-2, 3e-2)
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3e-3, 1e-2, 3e-2)
     """The best of these is chosen for each teacher and loss, with the first seed, on keyframes that nothing else is tested on."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     tuning_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    """Share of the validation keyframes, the first of them, that chooses learning rates; the others are tested on."""
+    """Share of the validation keyframes, its first scenes, that chooses learning rates; the others are tested on."""
     few_labels: ShotConfig = ShotConfig()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "CompareConfig":
+        for what, names in (("contest", [c.teacher.kind for c in self.contests]), ("loss", list(map(loss_name, self.losses)))):
+            if not names or len(set(names)) < len(names):
+                raise ValueError(f"every {what} needs a name of its own, and one at least; found {', '.join(names) or 'none'}")
+        return self
 
     def fine_tune(self, k: int, seed: int) -> TuneConfig:
         """Learning k scans with all layers."""

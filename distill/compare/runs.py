@@ -1,14 +1,16 @@
 """One run of the comparison: its name, its training configuration, its files."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill.compare.config import RANDOM, CompareConfig, Contest
+from distill.compare.config import RANDOM, CompareConfig, Contest, loss_name
 from distill.config import LossConfig, TrainConfig
 
-ZERO_SHOT, FEW_LABELS = "zero_shot.json", "few_labels.json"
-"""Files of a run's folder that hold its records."""
+ZERO_SHOT, FEW_LABELS = "zero_shot", "few_labels"
+"""What a run's folder holds records of."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """teacher/loss-lrX-seedY, its folder and what --only looks for."""
+        """teacher/loss-lrX-seedY, and its folder."""
         if self.contest is None or self.loss is None:
             return f"{RANDOM}/seed{self.seed}"
         return f"{self.contest.teacher.kind}/{loss_name(self.loss)}-lr{self.lr:g}-seed{self.seed}"
@@ -36,6 +38,13 @@ class Run:
         """Where its student and its records are."""
         return Path(config.train.run) / self.name
 
+    def records(self, config: CompareConfig, kind: str, real: Sequence[Path]) -> Path:
+        """Where its records of a kind are. What they depend on is in the name, so that others are never taken for them."""
+        trained = self.train_config(config).model_dump(mode="json", exclude={"run", "cache"})
+        scored = config.few_labels.model_dump(mode="json") if kind == FEW_LABELS else [config.tuning_share, *self.text_shifts]
+        made_from = json.dumps([trained, scored, [folder.name for folder in real]])
+        return self.folder(config) / f"{kind}-{hashlib.sha256(made_from.encode()).hexdigest()[:12]}.json"
+
     def train_config(self, config: CompareConfig) -> TrainConfig:
         """What `python -m distill.train` would be given."""
         update: dict[str, object] = {"run": str(self.folder(config)), "seed": self.seed}
@@ -45,12 +54,6 @@ class Run:
             update["loss"] = self.loss
             update["optim"] = config.train.optim.model_copy(update={"lr": self.lr})
         return config.train.model_copy(update=update)
-
-
-def loss_name(loss: LossConfig) -> str:
-    """The kind, and whatever of it is not the default: relational-lambda_intra0."""
-    unusual = {name: value for name, value in loss.model_dump(exclude_defaults=True).items() if name != "kind"}
-    return "-".join([loss.kind, *(f"{name}{value:g}" for name, value in unusual.items())])
 
 
 def grid(config: CompareConfig, contest: Contest) -> Iterator[Run]:

@@ -13,11 +13,12 @@ import torch
 from tqdm import tqdm
 
 from distill.cache import fill_cache
-from distill.compare.config import CompareConfig, Contest
-from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run, grid, loss_name, random_starts, repeats
+from distill.compare.config import CompareConfig, Contest, loss_name
+from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run, grid, random_starts, repeats
 from distill.compare.scoring import TUNING, Record, few_label_records, zero_shot_records
 from distill.scan_folder import described_sets
 from relidar.atomic import write_text
+from relidar.errors import RelidarError
 
 Score = Callable[[CompareConfig, Run, Sequence[Path], str], None]
 SCORES: dict[str, Score] = {ZERO_SHOT: zero_shot_records, FEW_LABELS: few_label_records}
@@ -26,8 +27,8 @@ SCORES: dict[str, Score] = {ZERO_SHOT: zero_shot_records, FEW_LABELS: few_label_
 class Comparison:
     """All runs of a configuration, in so many processes of one thread each; with none of them, those that were done before."""
 
-    def __init__(self, config: CompareConfig, jobs: int, only: str, command: str, out: Path) -> None:
-        self._config, self._only, self._command, self._out = config, only, command, out
+    def __init__(self, config: CompareConfig, jobs: int, command: str, out: Path) -> None:
+        self._config, self._command, self._out = config, command, out
         self._real = tuple(described_sets())
         self._jobs = jobs
         self._seen: list[tuple[Run, str]] = []
@@ -54,16 +55,16 @@ class Comparison:
         for split in (config.data.train_split, config.data.val_split):
             fill_cache(config, self._jobs, split=split)
 
-    def _score(self, pool: ProcessPoolExecutor, runs: Iterable[Run], file: str) -> None:
-        wanted = [run for run in runs if self._only in run.name]
-        self._seen += [(run, file) for run in wanted]
-        left = [run for run in wanted if not (run.folder(self._config) / file).exists()] if self._jobs else []
-        one = partial(_quietly, file, self._config, self._real, self._command)
-        for _ in tqdm(pool.map(one, left), total=len(left), desc=file.removesuffix(".json"), unit="run"):
+    def _score(self, pool: ProcessPoolExecutor, runs: Iterable[Run], kind: str) -> None:
+        wanted = [(run, kind) for run in runs]
+        self._seen += wanted
+        left = [run for run, _ in wanted if not run.records(self._config, kind, self._real).exists()] if self._jobs else []
+        one = partial(_quietly, kind, self._config, self._real, self._command)
+        for _ in tqdm(pool.map(one, left), total=len(left), desc=kind, unit="run"):
             self._save()
 
     def _save(self) -> list[Record]:
-        records = [record for run, file in dict.fromkeys(self._seen) for record in self._records(run, file)]
+        records = [record for run, kind in dict.fromkeys(self._seen) for record in self._records(run, kind)]
         write_text(self._out, "[\n" + ",\n".join(map(json.dumps, records)) + "\n]\n")
         return records
 
@@ -76,8 +77,8 @@ class Comparison:
                     best[name] = max(best.get(name, (-1.0, 0.0)), (record["miou"], run.lr))
         return {name: lr for name, (_, lr) in best.items()}
 
-    def _records(self, run: Run, file: str) -> list[Record]:
-        path = run.folder(self._config) / file
+    def _records(self, run: Run, kind: str) -> list[Record]:
+        path = run.records(self._config, kind, self._real)
         records: list[Record] = json.loads(path.read_text()) if path.exists() else []
         return records
 
@@ -86,9 +87,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _quietly(file: str, config: CompareConfig, real: Sequence[Path], command: str, run: Run) -> None:
+def _quietly(kind: str, config: CompareConfig, real: Sequence[Path], command: str, run: Run) -> None:
     """Scores one run, its output in a log of its own, since two progress bars at once are unreadable."""
     log = run.folder(config) / "log.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as stream, contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-        SCORES[file](config, run, real, command)
+        try:
+            SCORES[kind](config, run, real, command)
+        except RelidarError as error:
+            raise type(error)(f"{run.name}: {error}") from error

@@ -7,25 +7,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from distill.cache import open_cache
 from distill.checkpoint import StudentCheckpoint, load_student
-from distill.compare.config import RANDOM, CompareConfig
+from distill.compare.config import RANDOM, CompareConfig, loss_name
 from distill.compare.moved_words import move_words, text_gap, words_of, zero_shots
-from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run, loss_name
+from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run
 from distill.compare.sets import TestSet, held_out, real_set, street_set
-from distill.config import TrainConfig
+from distill.config import OptimConfig, SimilarityLoss, TrainConfig
 from distill.datasets import read_keyframes
-from distill.fine_tuning import fine_tuned, fresh
+from distill.fine_tuning import fine_tuned
 from distill.k_shot import draw
 from distill.labelled_clouds import LabelledClouds
 from distill.provenance import commit
+from distill.student import Student
 from distill.student_structure import measure_structure
 from distill.teachers import make_teacher
-from distill.trainer import STUDENT, train
+from distill.trainer import STUDENT, refuse_other_config, train
 from distill.tune_config import TuneConfig
 from relidar.atomic import write_text
+from relidar.bundle import TrainingFacts
+from relidar.prompts import load_prompt_set
+from relidar.text_bank import TextBank
 
 Record = dict[str, Any]
 TUNING = "street-tuning"
@@ -38,7 +43,8 @@ def zero_shot_records(config: CompareConfig, run: Run, real: Sequence[Path], com
     checkpoint = load_student(_student(train_config))
     words = words_of(checkpoint)
     moved = {shift: move_words(words, shift, train_config.text.spare_dimensions) for shift in run.text_shifts}
-    energy = _image_energy(train_config.model_copy(update={"run": "", "seed": 0}).model_dump_json())
+    shared = {"run": "", "seed": 0, "loss": SimilarityLoss(), "optim": OptimConfig()}  # of all runs of a teacher
+    energy = _image_energy(train_config.model_copy(update=shared).model_dump_json())
     tuning, test = held_out(config)
     street = street_set(config)
     view_of = open_cache(train_config, make_teacher(train_config.teacher).fingerprint).read
@@ -55,7 +61,7 @@ def zero_shot_records(config: CompareConfig, run: Run, real: Sequence[Path], com
         for name, results in scored
         for shift, result in results.items()
     ]
-    _write(run.folder(config) / ZERO_SHOT, records)
+    _write(run.records(config, ZERO_SHOT, real), records)
 
 
 def few_label_records(config: CompareConfig, run: Run, real: Sequence[Path], command: str) -> None:
@@ -77,18 +83,26 @@ def few_label_records(config: CompareConfig, run: Run, real: Sequence[Path], com
             learn(each, draw(each.labelled, k, run.seed), config.fine_tune(k, run.seed), protocol)
     probe = config.linear_probe(len(street.labelled), run.seed)
     learn(street, street.labelled, probe, {"protocol": "linear_probe", "k": len(street.labelled)})
-    _write(run.folder(config) / FEW_LABELS, records)
+    _write(run.records(config, FEW_LABELS, real), records)
 
 
 def _student(config: TrainConfig) -> Path:
     path = Path(config.run) / STUDENT
-    return path if path.exists() else train(config)
+    if not path.exists():
+        return train(config)
+    refuse_other_config(Path(config.run), config)
+    return path
 
 
 def _random_start(config: CompareConfig, run: Run) -> StudentCheckpoint:
-    """A student as the others were before they learned, with weights of the run's seed."""
-    like = load_student(next(Path(config.train.run).glob(f"*/*/{STUDENT}")))
-    return StudentCheckpoint(fresh(like.student, run.seed), like.preprocessing, like.prompt_set, like.text, like.training)
+    """A student of the same shape that has learned nothing; its last layer and its words are not asked."""
+    train_config = config.train
+    prompts = load_prompt_set(Path(train_config.text.prompts))
+    torch.manual_seed(run.seed)
+    student = Student(train_config.student, len(train_config.preprocessing.features), feature_width=8).eval()
+    nothing = TextBank("none", (), np.zeros((0, 8), np.float32))
+    facts = TrainingFacts(commit=commit(), config_sha256="", steps=0)
+    return StudentCheckpoint(student, train_config.preprocessing, prompts, nothing, facts)
 
 
 @cache
@@ -113,7 +127,8 @@ def _facts(run: Run, name: str, command: str) -> Record:
         "lr": run.lr,
         "set": name,
         "commit": commit(),
-        "command": f"{command} --only {run.name}",
+        "run": run.name,
+        "command": command,
     }
 
 

@@ -40,6 +40,10 @@ def held_out(config: CompareConfig) -> tuple[KeyframeClouds, KeyframeClouds]:
     if len(clouds) < 2:
         raise DatasetError(f"{data.root}: {len(clouds)} validation keyframe; one at least must choose and another test.")
     tuning = min(max(1, round(config.tuning_share * len(clouds))), len(clouds) - 1)
+    scenes = [frame.scene for frame in clouds.frames]
+    if len(set(scenes)) > 1:  # frames half a second apart must not choose and test
+        changes = [number for number in range(1, len(scenes)) if scenes[number] != scenes[number - 1]]
+        tuning = min(changes, key=lambda number: abs(number - tuning))
     return clouds.only(range(tuning)), clouds.only(range(tuning, len(clouds)))
 
 

@@ -114,7 +114,7 @@ def table(records: Iterable[Record]) -> str:
 
 def _grid(corner: str, cells: Mapping[tuple[str, str], Spread]) -> str:
     losses = sorted({row for row, _ in cells}, key=lambda row: (row == RANDOM, row))
-    names = sorted({column for _, column in cells})
+    names = list(dict.fromkeys(column for _, column in cells))
     lines = [f"| {corner} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     lines += [f"| {loss} | {' | '.join(str(cells.get((loss, name), '')) for name in names)} |" for loss in losses]
     return "\n".join(lines)

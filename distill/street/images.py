@@ -87,7 +87,7 @@ def _place(rng: np.random.Generator, city: City) -> np.ndarray:
         direction = rng.uniform(0, 2 * np.pi)
         s, t = actor.s_m + away * np.cos(direction), float(np.clip(actor.t_m + away * np.sin(direction), -edge, edge))
         yaw = np.arctan2(actor.t_m - t, actor.s_m - s) + rng.normal(0, 0.2)
-    return city.road.pose(s, t, yaw)
+    return city.road.pose(s, t, yaw, city.lift(s, t))
 
 
 def _boxed_in(caster: Caster, world_from_camera: np.ndarray, rays: np.ndarray) -> bool:

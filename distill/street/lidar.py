@@ -1,12 +1,12 @@
 """One LiDAR scan of the street: range noise, intensity by material and angle, returns that go missing."""
 
 import numpy as np
-from numba import njit
 
 from distill.street import poses
 from distill.street.materials import ROUGHNESS_M, texture
 from distill.street.raycast import Caster
 from distill.street.rig import Lidar
+from relidar.cached_kernel import cached_kernel
 
 # What the sensor makes of the same echo at other ranges. Read off real HDL-32E scans, where walls, sidewalks and leaves alike
 # return most at 6 to 10 m and less than half of that beyond 15 m.
@@ -24,7 +24,7 @@ def beam_directions(lidar: Lidar) -> tuple[np.ndarray, np.ndarray]:
     return directions.reshape(-1, 3), ring
 
 
-@njit(cache=True)
+@cached_kernel()
 def _reflectance(
     triangle: np.ndarray, distance: np.ndarray, origin: np.ndarray, directions: np.ndarray, corners: np.ndarray, uvs: np.ndarray,
     normals: np.ndarray, rgb: np.ndarray, material: np.ndarray, style: np.ndarray, facades: np.ndarray, marks: np.ndarray,

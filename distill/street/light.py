@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from distill.street.noise import clouds
+from relidar.cached_kernel import cached_kernel
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def random_light(rng: np.random.Generator) -> Light:
     )
 
 
-@njit(cache=True)
+@cached_kernel()
 def sky(dx: float, dy: float, dz: float, light: np.ndarray, cloudy: bool) -> tuple[float, float, float]:
     """(r, g, b) of the sky in unit direction (dx, dy, dz); clouds and sun are left out unless `cloudy`."""
     up = max(0.0, dz)

@@ -5,9 +5,9 @@ reflectance at the LiDAR's 905 nm (1 = white; more for retroreflectors; 0 = glas
 """
 
 import numpy as np
-from numba import njit
 
 from distill.street.noise import hashed, noise
+from relidar.cached_kernel import cached_kernel
 
 (
     PLAIN, ASPHALT, PAVING, GRASS, FACADE, BRICK, LEAF, BARK, CAR_PAINT, GLASS, METAL, RUBBER, CLOTH, SKIN, STRIPES, SIGN,
@@ -29,7 +29,7 @@ FLOOR_M, BAY_M, WINDOW_W_M, WINDOW_H_M, SILL_M, PATTERN, SHOP, FRAME, SEED, TRIM
 SOLID, DASHED, ZEBRA, YELLOW, PATCH, ZEBRA_ACROSS, DASHED_ACROSS, MANHOLE, YELLOW_DASHED = range(9)
 
 
-@njit(cache=True)
+@cached_kernel()
 def _brick(u: float, v: float, r: float, g: float, b: float, fine: float) -> tuple[float, float, float]:
     row = np.floor(v / 0.075)
     shifted = u / 0.22 + 0.5 * (row % 2)
@@ -43,7 +43,7 @@ def _brick(u: float, v: float, r: float, g: float, b: float, fine: float) -> tup
     return r * tone, g * tone, b * tone
 
 
-@njit(cache=True)
+@cached_kernel()
 def _facade(
     u: float, v: float, r: float, g: float, b: float, style: np.ndarray, fine: float
 ) -> tuple[float, float, float, float, float]:
@@ -95,7 +95,7 @@ def _facade(
     return r * tone, g * tone, b * tone, 0.0, 0.0
 
 
-@njit(cache=True)
+@cached_kernel()
 def _road_mark(s: float, t: float, marks: np.ndarray) -> int:
     """What is painted at (s, t): 0 nothing, 1 white, 2 yellow, 3 a darker patch, 4 a manhole cover."""
     found = 0
@@ -123,7 +123,7 @@ def _road_mark(s: float, t: float, marks: np.ndarray) -> int:
     return found
 
 
-@njit(cache=True)
+@cached_kernel()
 def _asphalt(
     u: float, v: float, r: float, g: float, b: float, fine: float, marks: np.ndarray
 ) -> tuple[float, float, float, float]:
@@ -148,7 +148,7 @@ def _asphalt(
     return r, g, b, 0.16 * tone
 
 
-@njit(cache=True)
+@cached_kernel()
 def texture(
     material: int, u: float, v: float, x: float, y: float, z: float, style: float, r: float, g: float, b: float,
     distance: float, facades: np.ndarray, marks: np.ndarray,

@@ -3,8 +3,10 @@
 import numpy as np
 from numba import njit
 
+from relidar.cached_kernel import cached_kernel
 
-@njit(cache=True, inline="always")
+
+@njit(inline="always")
 def hashed(x: int, y: int) -> float:
     """A number in [0, 1) for a lattice point; any change of x or y changes it wholly."""
     h = (np.int64(x) * 374761393 + np.int64(y) * 668265263) & 0xFFFFFFFF
@@ -13,7 +15,7 @@ def hashed(x: int, y: int) -> float:
     return float(h) / 16777216.0
 
 
-@njit(cache=True)
+@cached_kernel()
 def noise(x: float, y: float) -> float:
     """Smooth noise in [0, 1) with features of size 1."""
     fx, fy = np.floor(x), np.floor(y)
@@ -25,7 +27,7 @@ def noise(x: float, y: float) -> float:
     return low * (1 - b) + high * b
 
 
-@njit(cache=True)
+@cached_kernel()
 def clouds(x: float, y: float) -> float:
     """Four octaves of noise, in [0, 1)."""
     return (

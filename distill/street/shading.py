@@ -1,14 +1,14 @@
 """Shading, compiled: sun, shadow, sky light that corners keep out, texture, gloss, haze, and the film."""
 
 import numpy as np
-from numba import njit
 
 from distill.street.light import sky
 from distill.street.materials import GLASS, LEAF, texture
 from distill.street.noise import hashed
+from relidar.cached_kernel import cached_kernel
 
 
-@njit(cache=True)
+@cached_kernel()
 def sunny(
     triangle: np.ndarray, distance: np.ndarray, origin: np.ndarray, directions: np.ndarray, normals: np.ndarray, sun: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +28,7 @@ def sunny(
     return starts, wanted
 
 
-@njit(cache=True)
+@cached_kernel()
 def outward(
     triangle: np.ndarray, distance: np.ndarray, origin: np.ndarray, directions: np.ndarray, normals: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,7 +59,7 @@ def outward(
     return starts[:count], away[:count], pixels[:count]
 
 
-@njit(cache=True)
+@cached_kernel()
 def smoothed(free: np.ndarray, distance: np.ndarray, width: int) -> np.ndarray:
     """Averages free (1 open, 0 shut, -1 unknown), (H*W,), over 5 x 5 neighbours at about the same distance."""
     height = len(free) // width
@@ -78,7 +78,7 @@ def smoothed(free: np.ndarray, distance: np.ndarray, width: int) -> np.ndarray:
     return result
 
 
-@njit(cache=True)
+@cached_kernel()
 def shade(
     triangle: np.ndarray, distance: np.ndarray, lit: np.ndarray, openness: np.ndarray, origin: np.ndarray, directions: np.ndarray,
     corners: np.ndarray, uvs: np.ndarray, normals: np.ndarray, rgb: np.ndarray, material: np.ndarray, style: np.ndarray,
@@ -146,7 +146,7 @@ def shade(
     return image
 
 
-@njit(cache=True)
+@cached_kernel()
 def develop(linear: np.ndarray, triangle: np.ndarray, exposure: float, seed: int) -> np.ndarray:
     """Softens edges between triangles, then film curve, gamma and sensor noise: (H, W, 3) uint8."""
     height, width = triangle.shape

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relidar.backends import BACKENDS
+from tests.soak.answer_book import CHECKED_BY
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,4 +24,4 @@ def test_three_minutes_of_everything_leave_no_violation(tmp_path: Path) -> None:
     assert (done.returncode, verdict["violations"], verdict["wrong"]) == (0, [], {}), verdict["examples_of_wrong_answers"]
     assert verdict["answers_checked"] > 100
     (backend,) = verdict["backends"]
-    assert backend in BACKENDS
+    assert backend != CHECKED_BY  # else the node would be compared with itself

@@ -1,11 +1,14 @@
 """Which runs there are, what each is called, and what each is told to train."""
 
+from pathlib import Path
+
 import pytest
 
-from distill.compare.config import CompareConfig
-from distill.compare.runs import Run, grid, loss_name, repeats
+from distill.compare.config import CompareConfig, loss_name
+from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run, grid, repeats
 from distill.config import ContrastiveLoss, RelationalLoss, TrainConfig
 from relidar.config_file import validate
+from relidar.errors import ConfigError
 
 
 @pytest.fixture
@@ -45,3 +48,32 @@ def test_a_run_trains_its_own_loss_rate_seed_and_teacher_and_shares_the_rest(com
 def test_names_tell_what_is_unusual_of_a_loss() -> None:
     assert loss_name(RelationalLoss()) == "relational"
     assert loss_name(RelationalLoss(lambda_intra=0.5)) == "relational-lambda_intra0.5"
+
+
+def test_records_of_another_configuration_are_never_taken_for_a_runs(compare_config: CompareConfig) -> None:
+    run = Run(3, compare_config.contests[0], RelationalLoss(), 1e-2)
+    path = run.records(compare_config, ZERO_SHOT, [])
+    assert path == run.records(compare_config, ZERO_SHOT, [])
+    few = compare_config.few_labels.model_copy(update={"steps": 1})
+    other = compare_config.model_copy(update={"few_labels": few})
+    assert run.records(other, ZERO_SHOT, []) == path
+    assert run.records(other, FEW_LABELS, []) != run.records(compare_config, FEW_LABELS, [])
+    longer = compare_config.train.model_copy(update={"schedule": compare_config.train.schedule.model_copy(update={"steps": 99})})
+    for changed in (compare_config.model_copy(update={"train": longer}), compare_config.model_copy(update={"tuning_share": 0.4})):
+        assert run.records(changed, ZERO_SHOT, []) != path
+    assert run.records(compare_config, ZERO_SHOT, [Path("vlp32-mit")]) != path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"contests": [{"teacher": {"kind": "street_clip"}}] * 2}, "every contest needs a name of its own"),
+        ({"losses": [{"kind": "scalr"}, {"kind": "scalr"}]}, "every loss needs a name of its own"),
+        ({"losses": []}, "found none"),
+        ({"seeds": []}, "seeds"),
+    ],
+)
+def test_what_would_share_a_folder_is_refused(config: TrainConfig, changes: dict, message: str) -> None:
+    values = {"train": config.model_dump(mode="json"), "contests": [{"teacher": {"kind": "street_clip"}}]}
+    with pytest.raises(ConfigError, match=message):
+        validate(values | changes, CompareConfig, "test")

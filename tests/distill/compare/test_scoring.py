@@ -58,22 +58,22 @@ def test_a_run_is_trained_once_and_scored_by_words_and_by_few_labels(
     run = Run(0, config.contests[0], SimilarityLoss(), 1e-3)
     fill_cache(run.train_config(config), workers=0)
     zero_shot_records(config, run, [real], COMMAND)
-    records = json.loads((run.folder(config) / ZERO_SHOT).read_text())
+    records = json.loads(run.records(config, ZERO_SHOT, [real]).read_text())
     assert [(r["set"], r["text_shift"]) for r in records] == [
         ("street-tuning", 0.0), ("street", 0.0), ("street", 2.0), ("vlp32-mit", 0.0), ("vlp32-mit", 2.0),
     ]  # fmt: skip
-    assert all(r["loss"] == "similarity" and r["command"] == f"{COMMAND} --only {run.name}" for r in records)
+    assert all(r["loss"] == "similarity" and (r["command"], r["run"]) == (COMMAND, run.name) for r in records)
     assert records[2]["text_gap"] > records[1]["text_gap"]
     assert set(records[0]["gaps"]) >= {"modality_gap", "relation_gap", "tolerance_student"}
     trained = (run.folder(config) / "student.pt").stat().st_mtime_ns
     few_label_records(config, run, [real], COMMAND)
     assert (run.folder(config) / "student.pt").stat().st_mtime_ns == trained
-    learned = json.loads((run.folder(config) / FEW_LABELS).read_text())
+    learned = json.loads(run.records(config, FEW_LABELS, [real]).read_text())
     assert [(r["set"], r["protocol"], r["k"]) for r in learned] == [
         ("street", "k_shot", 1), ("vlp32-mit", "k_shot", 1), ("street", "linear_probe", 2),
     ]  # fmt: skip
     few_label_records(config, Run(1), [real], COMMAND)
-    random = json.loads((Run(1).folder(config) / FEW_LABELS).read_text())
+    random = json.loads(Run(1).records(config, FEW_LABELS, [real]).read_text())
     assert {(r["loss"], r["teacher"], r["lr"]) for r in random} == {("random", None, None)}
 
 
@@ -88,6 +88,7 @@ def test_the_command_does_all_runs_and_nothing_twice(values: dict, real: Path, t
     (tmp_path / "compare.yaml").write_text(yaml.safe_dump(values | {"train": values["train"] | {"run": str(tmp_path / "runs")}}))
     command = [sys.executable, "-m", "distill.compare", "--config", tmp_path / "compare.yaml", "--out", tmp_path / "out.json"]
     environment = {"RELIDAR_DATA": str(real.parent), "PATH": ""}
+    made: list[dict[Path, int]] = []
     for _ in range(2):
         done = subprocess.run([*command, "--jobs", "2"], capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
         assert done.returncode == 0, done.stderr
@@ -95,6 +96,13 @@ def test_the_command_does_all_runs_and_nothing_twice(values: dict, real: Path, t
         assert len(records) == 5 + 2 * 3
         assert "| similarity |" in done.stdout
         assert (tmp_path / "out.svg").read_text().startswith("<?xml")
-    logs = [path.read_text() for path in (tmp_path / "runs").glob("*/*/log.txt")]
-    assert len(logs) == 2
-    assert sum(log.count("zero-shot") for log in logs) <= 1
+        files = [path for kind in ("*/*/student.pt", "*/*/*.json") for path in (tmp_path / "runs").glob(kind)]
+        made.append({path: path.stat().st_mtime_ns for path in files})
+    assert len(made[0]) == 1 + 3
+    assert made[1] == made[0]
+
+
+def test_no_scene_both_chooses_and_tests(values: dict) -> None:
+    tuning, test = held_out(validate(values, CompareConfig, "test"))
+    assert len(tuning) == 1
+    assert not {frame.scene for frame in tuning.frames} & {frame.scene for frame in test.frames}

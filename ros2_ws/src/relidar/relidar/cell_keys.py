@@ -4,6 +4,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from relidar.cached_kernel import cached_kernel
 from relidar.errors import CloudError
 from relidar.row_parts import parts_of, run_parts, share
 
@@ -35,7 +36,7 @@ def voxel_keys(cells: NDArray[np.int32], scans: NDArray[np.int32], keys: NDArray
         )
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_kernel()
 def _keys_of_cells(part, parts, cells, scans, keys, within):  # type: ignore[no-untyped-def]
     start, end = share(part, parts, len(cells))
     inside = True
@@ -46,13 +47,13 @@ def _keys_of_cells(part, parts, cells, scans, keys, within):  # type: ignore[no-
     within[part] = inside
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def key_of_cell(scan, x, y, z):  # type: ignore[no-untyped-def]
     """For kernels: the key of one cell within bounds."""
     return ((((np.int64(scan) << 18) | (np.int64(x) + _BIAS)) << 18 | (np.int64(y) + _BIAS)) << 18) | (np.int64(z) + _BIAS)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_kernel()
 def cells_of_keys(keys):  # type: ignore[no-untyped-def]
     """(V, 3) int32 cells that voxel_keys made the keys of."""
     cells = np.empty((len(keys), 3), np.int32)
@@ -62,13 +63,13 @@ def cells_of_keys(keys):  # type: ignore[no-untyped-def]
     return cells
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def parent_key(key):  # type: ignore[no-untyped-def]
     """For kernels: the key of the cell that holds a cell in the next coarser level."""
     return (key & _SCAN) | (((key >> 1) & _HALVED) + _HALF_BIAS)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def child_slot(key):  # type: ignore[no-untyped-def]
     """For kernels: which of its parent's eight children a cell is."""
     return (key >> 34 & 4) | (key >> 17 & 2) | (key & 1)

@@ -7,6 +7,7 @@ key is first written down as if it were new, and an empty slot of the map leads 
 import numba
 import numpy as np
 
+from relidar.cached_kernel import cached_kernel
 from relidar.cell_keys import child_slot, parent_key
 
 
@@ -15,20 +16,20 @@ def slots_needed(entries: int) -> int:
     return max(16, 1 << (2 * entries - 1).bit_length())
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def first_slot(key, slots):  # type: ignore[no-untyped-def]
     """For kernels: where the search for a key begins; the next one is `next_slot`."""
     # Fibonacci hashing: only the product's top bits depend on all bits of the key.
     return ((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) * np.uint64(len(slots)) >> np.uint64(32)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def next_slot(slot, slots):  # type: ignore[no-untyped-def]
     """For kernels: where the search goes on."""
     return (slot + np.uint64(1)) & np.uint64(len(slots) - 1)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def find_slot(key, slots, numbered, count):  # type: ignore[no-untyped-def]
     """For kernels: the slot that leads to a key, which is the one at numbered[count] if it has no number yet."""
     slot = first_slot(key, slots)
@@ -37,14 +38,14 @@ def find_slot(key, slots, numbered, count):  # type: ignore[no-untyped-def]
     return slot
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def number_at(slot, slots, count):  # type: ignore[no-untyped-def]
     """For kernels: the number that a slot leads to, `count` from an empty one."""
     number = slots[slot]
     return np.uint32(count) if number < 0 else np.uint32(number)
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_kernel()
 def number_keys(keys, slots, numbers, distinct):  # type: ignore[no-untyped-def]
     """Numbers keys; a negative one is none.
 
@@ -73,7 +74,7 @@ def number_keys(keys, slots, numbers, distinct):  # type: ignore[no-untyped-def]
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_kernel()
 def number_parents(keys, slots, parents, parent_row, place, down):  # type: ignore[no-untyped-def]
     """Numbers the parents of a level's cells and fills the table of their children.
 

@@ -4,17 +4,17 @@ A neighbour of a cell is a child of a neighbour of its parent. Of the three neig
 parent and two, which lie side by side in the table of children, are children of another.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from relidar.cached_kernel import cached_kernel
 from relidar.cell_keys import NEIGHBOUR_STEPS
 from relidar.compiled.memory import prefetch
 from relidar.key_numbers import first_slot, next_slot
 from relidar.row_parts import share
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_kernel()
 def search_neighbours(keys, slots, table):  # type: ignore[no-untyped-def]
     """Fills a table by hashing.
 
@@ -65,7 +65,7 @@ _AHEAD = 6
 """Rows; the children of a coarser cell's neighbours lie anywhere."""
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_kernel()
 def read_neighbours(part, parts, coarse, down, parent_row, place, table, up):  # type: ignore[no-untyped-def]
     """Fills a level's table from that of the next coarser one, and the table of parents.
 

@@ -7,6 +7,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from relidar.cached_kernel import cached_kernel
 from relidar.compiled.memory import i32_at
 from relidar.errors import CloudError
 from relidar.reused_memory import ReusedMemory
@@ -68,7 +69,7 @@ _BYTES = np.array([sum((bits >> k & 1) << 8 * k for k in range(8)) for bits in r
 """Eight bits as eight bytes."""
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_kernel()
 def _count_by_offset(part, parts, where, occupied, count):  # type: ignore[no-untyped-def]
     total = np.empty(count.shape[1], np.int64)
     before = 0
@@ -94,7 +95,7 @@ def _count_by_offset(part, parts, where, occupied, count):  # type: ignore[no-un
         before += rows
 
 
-@numba.njit(cache=True, nogil=True)
+@cached_kernel()
 def _fill_pairs(part, parts, where, occupied, first, source, target):  # type: ignore[no-untyped-def]
     position = np.empty(first.shape[1], np.int64)
     before = 0

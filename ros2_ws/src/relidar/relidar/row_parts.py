@@ -63,7 +63,7 @@ def run_parts(kernel: Callable[..., None], parts: int, *arguments: object) -> No
         other.result()
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def share(part, parts, rows):  # type: ignore[no-untyped-def]
     """For kernels: (first row, end) of a part's share of the rows."""
     return part * rows // parts, (part + 1) * rows // parts

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from relidar.cached_kernel import cached_kernel
 from relidar.row_parts import share
 
 Feature = Literal["one", "intensity", "height", "range"]
@@ -24,13 +25,13 @@ def columns_of(features: Sequence[Feature], with_intensity: bool) -> NDArray[np.
     return np.array([_NOTHING if number == _INTENSITY and not with_intensity else number for number in numbers], np.int64)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def distance(x, y):  # type: ignore[no-untyped-def]
     """For kernels: float32, from the sensor's axis."""
     return np.float32(math.sqrt(np.float64(x) * np.float64(x) + np.float64(y) * np.float64(y)))  # hypotf, which costs a call
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@cached_kernel(error_model="numpy")
 def mean_features(part, parts, points, intensity, columns, scales, voxel_of_point, features):  # type: ignore[no-untyped-def]
     """Each part sums and divides voxels of its own, in the order of the points.
 
@@ -62,7 +63,7 @@ def mean_features(part, parts, points, intensity, columns, scales, voxel_of_poin
             features[row, column] /= count[row - start]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@cached_kernel(error_model="numpy")
 def _features(column, points, intensity, scales, values):  # type: ignore[no-untyped-def]
     """Writes one input feature of each point."""
     most_intensity, most_range = scales

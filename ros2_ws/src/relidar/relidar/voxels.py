@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from relidar.cached_kernel import cached_kernel
 from relidar.cell_keys import MAX_CELL, cells_of_keys, key_of_cell
 from relidar.config_file import Model
 from relidar.key_numbers import number_keys, slots_needed
@@ -112,7 +113,7 @@ _scratch = ReusedMemory()
 _DEGREES = np.float32(180) / np.float32(math.pi)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@cached_kernel(error_model="numpy")
 def _keys_of_points(part, parts, points, limits, sizes, cylindrical, keys):  # type: ignore[no-untyped-def]
     """The key of each point's cell, -1 where it is not finite or out of range. All in float32, as the student was trained."""
     start, end = share(part, parts, len(points))
@@ -128,7 +129,7 @@ def _keys_of_points(part, parts, points, limits, sizes, cylindrical, keys):  # t
             keys[index] = -1
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(nogil=True, inline="always")
 def _cell(scaled):  # type: ignore[no-untyped-def]
     # NumPy's floor stays in float32, and the machine has no fast way from there to int64.
     return np.int32(np.floor(min(max(scaled, np.float32(-MAX_CELL)), np.float32(MAX_CELL))))

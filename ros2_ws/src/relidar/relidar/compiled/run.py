@@ -42,8 +42,11 @@ def _compiled_as(sources: int) -> Any:
     return run
 
 
-# numba looks at the source file of `run` alone when it decides whether what it has on disk is still right.
-run = _compiled_as(zlib.crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))))
+# numba looks at the source file of `run` alone when it decides whether what it has on disk is still right. Compiling takes long, and
+# is not done anew for every change in the package (as `cached_kernel` does), but for those of what goes into the code.
+_HERE = Path(__file__).parent
+_SOURCES = (*sorted(_HERE.glob("*.py")), _HERE.parent / "program.py", _HERE.parent / "rulebook.py")
+run = _compiled_as(zlib.crc32(b"".join(path.read_bytes() for path in _SOURCES)))
 """run(steps, shared, threads, every_row, scratch) does one thread's share of all steps; it returns when all have done theirs.
 
 steps: of type STEP. shared: address of int64 (COUNTERS + steps,), zero at the start, the same for all threads of a scan.

@@ -4,6 +4,7 @@ Who names points best, what a gap between words and images does, whether the str
 """
 
 import io
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,23 +25,23 @@ GAP = "relation_gap"
 
 
 def draw(records: Iterable[Record]) -> str:
-    """An SVG: zero-shot by teacher and set; text gap, structural gap; k-shot by set."""
+    """An SVG: zero-shot by teacher and set, text gap, structural gap; below k-shot by set."""
     every = list(records)
     losses = list(dict.fromkeys(r["loss"] for r in every if r["loss"] != RANDOM))
-    colour = dict(zip(losses, COLOURS, strict=False)) | {RANDOM: "#9aa5b1"}
+    colour = dict(zip(losses, itertools.cycle(COLOURS), strict=False)) | {RANDOM: "#9aa5b1"}
     zero, few = zero_shot(every), few_labels(every)
     teachers = list(dict.fromkeys(key[0] for key in zero))
     few_sets = list(dict.fromkeys(key[1] for key in few))
-    columns = max(2, len(teachers), len(few_sets))
-    figure = Figure(figsize=(4.3 * columns, 10), layout="constrained")
-    axes = figure.subplots(3, columns, squeeze=False)
+    columns = max(len(teachers) + 2, len(few_sets))
+    figure = Figure(figsize=(4.3 * columns, 7.5), layout="constrained")
+    axes = figure.subplots(2, columns, squeeze=False)
     for axis, teacher in zip(axes[0], teachers, strict=False):
         _zero_shot(axis, teacher, zero, colour)
-    shifted = [t for t in teachers if len({key[2] for key in zero if key[0] == t}) > 1]
-    if shifted:
-        _sweep(axes[1][0], shifted[0], every, zero, colour)
-    _structure(axes[1][1], every, teachers, colour)
-    for axis, name in zip(axes[2], few_sets, strict=False):
+    for teacher in teachers:
+        if len({key[2] for key in zero if key[0] == teacher}) > 1:
+            _sweep(axes[0][len(teachers)], teacher, every, zero, colour)
+    _structure(axes[0][len(teachers) + 1], every, teachers, colour)
+    for axis, name in zip(axes[1], few_sets, strict=False):
         _few(axis, name, teachers, few, colour)
     for axis in axes.flat:
         if not axis.has_data():
@@ -68,7 +69,7 @@ def _few(axis: Axes, name: str, teachers: Sequence[str], few: Mapping[Any, Sprea
     teacher = next((t for t in teachers if any(key[0] == t for key in few)), None)
     scored = {(str(k), loss): value for (t, n, k, loss), value in few.items() if n == name and t in (teacher, None)}
     _groups(axis, scored, colour)
-    axis.set(title=f"{name}, teacher {teacher}", xlabel="labelled scans k", ylabel="mIoU, %")
+    axis.set(title=f"k-shot, {name}", xlabel="labelled scans k", ylabel="mIoU, %")
 
 
 def _groups(axis: Axes, scored: Mapping[tuple[str, str], Spread], colour: Mapping[str, str]) -> None:
@@ -100,7 +101,7 @@ def _sweep(axis: Axes, teacher: str, records: Sequence[Record], zero: Mapping[An
 
 def _structure(axis: Axes, records: Sequence[Record], teachers: Sequence[str], colour: Mapping[str, str]) -> None:
     """Every run: its structural gap and what it scores, one marker a teacher."""
-    for teacher, marker in zip(teachers, "osD^", strict=False):
+    for teacher, marker in zip(teachers, itertools.cycle("osD^"), strict=False):
         rows = [r for r in records if r["teacher"] == teacher and r["set"] == STREET and r["protocol"] == "zero_shot"]
         rows = [r for r in rows if r["text_shift"] == 0]
         tints = [colour[r["loss"]] for r in rows]

@@ -42,8 +42,8 @@ def _compiled_as(sources: int) -> Any:
     return run
 
 
-# numba looks at the source file of `run` alone when it decides whether what it has on disk is still right. Compiling takes long, and
-# is not done anew for every change in the package (as `cached_kernel` does), but for those of what goes into the code.
+# numba looks at the source file of `run` alone when it decides whether what it has on disk is still right. Compiling takes long,
+# so it is not done anew for every change in the package (as `cached_kernel` does), but for those of what goes into the code.
 _HERE = Path(__file__).parent
 _SOURCES = (*sorted(_HERE.glob("*.py")), _HERE.parent / "program.py", _HERE.parent / "rulebook.py")
 run = _compiled_as(zlib.crc32(b"".join(path.read_bytes() for path in _SOURCES)))

@@ -50,31 +50,26 @@ def _loss_and_gradient(
     loss = extra * diagonal.abs().sum()
     gradient = extra * diagonal.sign()[:, None] * q if with_gradient else None
     blocks = [slice(start, min(start + BLOCK_ROWS, n)) for start in range(0, n, BLOCK_ROWS)]
-    memory = k.new_empty(4, min(BLOCK_ROWS, n), min(BLOCK_ROWS, n))  # fresh memory for each block would cost as much as its sums
     for number, i in enumerate(blocks):
         for j in blocks[number:]:
-            m_ij, m_ji, d_ij, signs = memory[:, : i.stop - i.start, : j.stop - j.start]
-            torch.mm(error[i], q[j].T, out=m_ij)
-            if i == j:
-                m_ji = m_ij.T
-            else:
-                torch.mm(q[i], error[j].T, out=m_ji)  # transposed, so that it lies like m_ij
+            m_ij = error[i] @ q[j].T
+            m_ji = m_ij.T if i == j else q[i] @ error[j].T  # transposed, so that it lies like m_ij
             if intra_weight:
-                torch.add(m_ij, m_ji, out=d_ij).addmm_(error[i], error[j].T)
+                d_ij = (m_ij + m_ji).addmm_(error[i], error[j].T)
                 if i == j:
                     d_ij.fill_diagonal_(0.0)
+                loss += intra * (1 if i == j else 2) * d_ij.norm(1)
                 if gradient is not None:
-                    torch.sign(d_ij, out=signs)
-                    gradient[i].addmm_(signs, k[j], alpha=2 * intra)
+                    d_ij.sign_()
+                    gradient[i].addmm_(d_ij, k[j], alpha=2 * intra)
                     if i != j:
-                        gradient[j].addmm_(signs.T, k[i], alpha=2 * intra)
-                loss += intra * (1 if i == j else 2) * d_ij.abs_().sum()
+                        gradient[j].addmm_(d_ij.T, k[i], alpha=2 * intra)
             if cross_weight:
-                if gradient is not None:
-                    gradient[i].addmm_(torch.sign(m_ij, out=signs), q[j], alpha=cross)
-                loss += cross * m_ij.abs_().sum()
+                loss += cross * m_ij.norm(1)
                 if i != j:
-                    if gradient is not None:
-                        gradient[j].addmm_(torch.sign(m_ji, out=signs).T, q[i], alpha=cross)
-                    loss += cross * m_ji.abs_().sum()
+                    loss += cross * m_ji.norm(1)
+                if gradient is not None:
+                    gradient[i].addmm_(m_ij.sign_(), q[j], alpha=cross)
+                    if i != j:
+                        gradient[j].addmm_(m_ji.sign_().T, q[i], alpha=cross)
     return loss, gradient

@@ -4,11 +4,13 @@ import os
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def commit() -> str:
-    """The commit of the code, with "-dirty" if it was changed since; "unknown" outside a checkout."""
+    """The commit of the code, with "-dirty" if it was changed before this process first asked; "unknown" outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

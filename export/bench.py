@@ -30,7 +30,8 @@ from tqdm import tqdm
 from export.bench_picture import Bar, picture
 from export.device_upload import DeviceUpload
 from export.needed_work import gflop
-from export.parity import GOLDEN_SCAN, Scan, scans_of
+from export.parity import GOLDEN_SCAN, SCANS_OF_A_SOURCE, Scan, scans_of
+from export.scan_arguments import add_scan_arguments, check_scan_arguments
 from export.this_machine import device, matmul_peak_gflops, resident_mib
 from relidar import command_line
 from relidar.atomic import write_text
@@ -192,7 +193,9 @@ def _prepared(bundle: Bundle, name: str, xyz_m: NDArray[np.float32], intensity: 
 
 def machine(bench: Bench) -> str:
     """What the figures were measured on, in words."""
-    return f"{bench.device['cpu']}, {bench.device['cores']} cores, {bench.threads} threads"
+    return (
+        f"{bench.device['cpu']}, {bench.device['cores']} cores, {bench.threads} {'thread' if bench.threads == 1 else 'threads'}"
+    )
 
 
 def table(bench: Bench) -> str:
@@ -224,24 +227,22 @@ def main() -> None:
     """The command."""
     parser = command_line.parser(__doc__)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument(
-        "--scans",
-        type=Path,
-        action="append",
-        default=[],
-        help="folder of .pcd.bin or .npz scans, repeatable; a few of each are taken",
-    )
+    add_scan_arguments(parser, f"{SCANS_OF_A_SOURCE} of each are taken evenly")
     parser.add_argument(
         "--backend", choices=BACKENDS, action="append", default=[], help="repeatable; all but auto where it is not given"
     )
     parser.add_argument("--runs", type=int, default=RUNS, help=f"of each scan and backend, at least 1; default {RUNS}")
-    parser.add_argument("--threads", type=int, default=0, help="of the backends on the CPU; default one a core")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="for voxels, tables and the backends on the CPU; default one a core"
+    )
     parser.add_argument("--out", type=Path, help="folder for bench.json and bench.svg")
     arguments = parser.parse_args()
+    check_scan_arguments(parser, arguments)
     if arguments.runs < 1 or arguments.threads < 0:
         parser.error("--runs must be at least 1, --threads not negative")
     bundle = open_bundle(arguments.bundle)
-    scans = {f"{folder} {i}": scan for folder, group in scans_of(arguments.scans).items() for i, scan in enumerate(group)}
+    sets = scans_of(arguments.scans, arguments.topic)
+    scans = {f"{source} {number}": scan for source, group in sets.items() for number, scan in enumerate(group)}
     if not scans:
         golden = bundle.golden()
         scans = {GOLDEN_SCAN: (golden.xyz_m, golden.intensity)}

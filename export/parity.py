@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from export.agreement import Agreement, Features, agreement, together
+from export.scan_arguments import add_scan_arguments, check_scan_arguments
 from relidar import command_line
 from relidar.atomic import write_text
 from relidar.bundle import CPU_INT8_PROGRAM, CPU_PROGRAM, DENSE_FP16_ONNX, MANIFEST, Bundle, Precision, open_bundle, sha256_file
@@ -38,7 +39,7 @@ from relidar.voxels import voxelise
 from relidar.words import VoxelScores, Words
 
 REPORT = "parity.json"
-SCANS_OF_A_FOLDER = 4
+SCANS_OF_A_SOURCE = 4
 """Taken evenly: half precision on the CPU takes seconds a scan."""
 GOLDEN_SCAN = "golden scan"
 
@@ -51,7 +52,7 @@ Answer = tuple[Features, VoxelScores | None]
 
 @dataclass(frozen=True)
 class ScanSet:
-    """The comparison on the scans of one folder."""
+    """The comparison on the scans of one bag, dataset or folder."""
 
     name: str
     reference: str
@@ -194,19 +195,15 @@ def _torch(checkpoint: Path) -> Reference:
     return TorchExecutor(load_student(checkpoint).student)
 
 
-def scans_of(folders: Sequence[Path]) -> dict[str, Sequence[Scan]]:
-    """SCANS_OF_A_FOLDER scans of each folder, evenly; raises DatasetError for a folder without scans."""
-    if not folders:
+def scans_of(sources: Sequence[Path], topics: Sequence[str] = ()) -> dict[str, Sequence[Scan]]:
+    """SCANS_OF_A_SOURCE scans of each bag, dataset or folder, evenly; raises as `export.scans.scans_of_source`."""
+    if not sources:
         return {}
     # Here, since the readers of datasets take seconds to import.
-    from export.scans import scans_of_folder
+    from export.scans import scans_of_source
 
-    sets: dict[str, Sequence[Scan]] = {}
-    for folder in folders:
-        scans = scans_of_folder(folder)
-        chosen = np.linspace(0, len(scans) - 1, min(SCANS_OF_A_FOLDER, len(scans))).astype(int)
-        sets[str(folder)] = [(scans[index].xyz_m, scans[index].intensity) for index in chosen]
-    return sets
+    sets = {source: scans_of_source(source, SCANS_OF_A_SOURCE, topics) for source in sources}
+    return {str(source): [(scan.xyz_m, scan.intensity) for scan in scans] for source, scans in sets.items()}
 
 
 def table(parity: Parity) -> str:
@@ -245,16 +242,11 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--checkpoint", type=Path, help="student.pt, to run PyTorch itself")
-    parser.add_argument(
-        "--scans",
-        type=Path,
-        action="append",
-        default=[],
-        help=f"folder of .pcd.bin or .npz scans, repeatable; {SCANS_OF_A_FOLDER} of each are taken evenly",
-    )
+    add_scan_arguments(parser, f"{SCANS_OF_A_SOURCE} of each are taken evenly")
     parser.add_argument("--out", type=Path, help=f"JSON file for the figures, besides {REPORT} in the bundle")
     arguments = parser.parse_args()
-    parity = measure(open_bundle(arguments.bundle), arguments.checkpoint, scans_of(arguments.scans))
+    check_scan_arguments(parser, arguments)
+    parity = measure(open_bundle(arguments.bundle), arguments.checkpoint, scans_of(arguments.scans, arguments.topic))
     command_line.say(table(parity))
     content = json.dumps({**asdict(parity), "holds": parity.holds}, indent=1) + "\n"
     for path in (arguments.bundle / REPORT, arguments.out):

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from tqdm import tqdm
 
 from export.calibration import Input, calibrate
+from export.scan_arguments import add_scan_arguments
 from export.scans import scans_of_source
 from export.whole_steps import in_whole_steps
 from relidar import command_line
@@ -91,16 +92,14 @@ def main() -> None:
     """The command."""
     parser = command_line.parser(__doc__)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument(
-        "--scans", type=Path, action="append", required=True, help="bag, dataset or folder of scans, repeatable; taken evenly"
-    )
+    add_scan_arguments(parser, "taken evenly", required=True)
     parser.add_argument("--most", type=int, default=MOST, help="scans of each source, at least 2; default %(default)s")
     arguments = parser.parse_args()
     if arguments.most < 2:
         parser.error("--most must be at least 2")
     bundle = open_bundle(arguments.bundle)
-    scans = [scan for source in arguments.scans for scan in scans_of_source(source, arguments.most)]
-    voxels = [voxelise(scan.xyz_m, scan.intensity, bundle.manifest.preprocessing) for scan in scans]
+    scans = (scan for source in arguments.scans for scan in scans_of_source(source, arguments.most, arguments.topic))
+    voxels = (voxelise(scan.xyz_m, scan.intensity, bundle.manifest.preprocessing) for scan in scans)
     usable = [scan for scan in voxels if len(scan.coordinates)]
     kept = quantise(bundle, usable)
     held_out = len(usable[::HELD_OUT])

@@ -1,6 +1,6 @@
 """Scans that an export needs: one for the golden answer, more for the engine's capacities and for int8."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from distill.datasets import read_cloud, read_keyframes
 from distill.scan_folder import read_scan
 from export.assemble import RawScan
 from relidar import config_file
-from relidar.bags import ALL_TOPICS, CloudBag, RecordedCloud
+from relidar.bags import CloudBag, RecordedCloud
 from relidar.errors import ConfigError, DatasetError
 from relidar.pointcloud2 import decode
 
@@ -36,24 +36,27 @@ def scans_of_run(checkpoint: Path) -> list[RawScan]:
     return [_read(frame.cloud) for frame in _evenly(frames)]
 
 
-def scans_of_source(source: Path, most: int = SCANS) -> list[RawScan]:
-    """Up to `most` scans, taken evenly, of all clouds of a bag, or as `scans_of_folder`.
+def scans_of_source(source: Path, most: int = SCANS, topics: Sequence[str] = ()) -> Iterator[RawScan]:
+    """Up to `most` scans, taken evenly, of a bag, a dataset or a folder; each is read when it is asked for.
+
+    Args:
+        source: a bag as `relidar.bags.CloudBag` opens it, or a folder with nuScenes' .pcd.bin, SemanticKITTI's velodyne/*.bin or
+            labelled .npz, as deep as they lie.
+        most: at least 1.
+        topics: of a bag; none takes its only PointCloud2 topic.
 
     Raises:
         BagError, DatasetError: there is none, or it is damaged. MalformedCloudError: a cloud of the bag cannot be read.
     """
     if source.is_dir() and not (source / "metadata.yaml").is_file():
-        return scans_of_folder(source, most)
-    with CloudBag(source, ALL_TOPICS) as bag:
+        yield from map(_read, _evenly(_files(source), most))
+        return
+    with CloudBag(source, topics) as bag:
         wanted = set(_evenly(range(len(bag)), most))
-        return [_decoded(cloud) for index, cloud in enumerate(bag) if index in wanted]
+        yield from (_decoded(cloud) for index, cloud in enumerate(bag) if index in wanted)
 
 
-def scans_of_folder(folder: Path, most: int = SCANS) -> list[RawScan]:
-    """Up to `most` scans of a dataset or folder: nuScenes' .pcd.bin, SemanticKITTI's .bin or labelled .npz, as deep as they lie.
-
-    Raises DatasetError where there is none, or one is damaged.
-    """
+def _files(folder: Path) -> list[Path]:
     kinds = ("*.pcd.bin", "*.bin" if folder.name == "velodyne" else "velodyne/*.bin", "*.npz")
     paths = next((found for kind in kinds if (found := sorted(folder.rglob(kind)))), [])
     if not paths:
@@ -61,7 +64,7 @@ def scans_of_folder(folder: Path, most: int = SCANS) -> list[RawScan]:
             f"{folder}: no .pcd.bin or .npz scans there, nor a folder velodyne of .bin; give a dataset, a folder of scans or "
             "a bag (its .mcap or .db3 file, where metadata.yaml is missing)."
         )
-    return [_read(path) for path in _evenly(paths, most)]
+    return paths
 
 
 def _evenly(items: Sequence[T], most: int = SCANS) -> list[T]:

@@ -6,9 +6,9 @@
   python -m export.trt runs/demo/bundle --precision fp16 --build-only
 
 From a checkpoint it writes the bundle first; golden scan and capacities come from the run's validation scans, or from --scans: an
-engine takes 1.5 times the 99th percentile of each level's voxels over up to 64 of them (the manifest's capacity_rule). A scan
-with more is answered by the CPU, exactly, and counted as over_capacity. Prompts are an input of the engine, so that new
-ones need no new engine.
+engine takes 1.5 times the 99th percentile of each level's voxels over up to 64 scans of each source (the manifest's
+capacity_rule). A scan with more is answered by the CPU, exactly, and counted as over_capacity. Prompts are an input of the
+engine, so that new ones need no new engine.
 With --text-encoder the vehicle can take words that the text bank lacks, without PyTorch; it adds 46 MB for `sentence`.
 From a bundle it builds engines only, and needs no PyTorch: this is what runs on a vehicle. Native TensorRT is used where it is
 installed and builds for the GPU of this machine; else TensorRT-RTX builds ahead of time, which needs no GPU. An engine that is
@@ -19,12 +19,14 @@ not, so that a vehicle's set-up only sees to it that the engines are there.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from export.engine_build import build_engine, default_target, installed_runtime
+from export.scan_arguments import add_scan_arguments, check_scan_arguments
 from relidar import command_line
 from relidar.backends import ProvedExecutor, open_executor
 from relidar.bundle import open_bundle
@@ -33,9 +35,15 @@ from relidar.text_bank import load_text_bank
 
 
 def write_bundle_of(
-    checkpoint: Path, out: Path, scans: Path | None, prompts: Path | None, text: Path | None, with_text_encoder: bool = False
+    checkpoint: Path,
+    out: Path,
+    sources: Sequence[Path] = (),
+    topics: Sequence[str] = (),
+    prompts: Path | None = None,
+    text: Path | None = None,
+    with_text_encoder: bool = False,
 ) -> None:
-    """Writes the bundle of a checkpoint; scans, prompts and text replace what belongs to the run."""
+    """Writes the bundle of a checkpoint; the sources' scans, prompts and text replace what belongs to the run."""
     # Imported here, since only this needs PyTorch, and the readers of datasets take seconds more.
     from distill.checkpoint import load_student
 
@@ -48,9 +56,10 @@ def write_bundle_of(
         student = replace(student, prompt_set=load_prompt_set(prompts), text=load_text_bank(text))
     encoder = make_text_encoder(student.text.encoder) if with_text_encoder else None
 
-    from export.scans import scans_of_folder, scans_of_run
+    from export.scans import scans_of_run, scans_of_source
 
-    write_bundle(student, scans_of_run(checkpoint) if scans is None else scans_of_folder(scans), out, text_encoder=encoder)
+    given = [scan for source in sources for scan in scans_of_source(source, topics=topics)]
+    write_bundle(student, given if sources else scans_of_run(checkpoint), out, text_encoder=encoder)
 
 
 def main() -> None:
@@ -62,7 +71,7 @@ def main() -> None:
         "--target", action="append", help="GPU class such as sm86, repeatable; default: this machine's, else sm86"
     )
     parser.add_argument("--precision", choices=["fp32", "fp16"], default="fp32", help="of the engines; default: fp32")
-    parser.add_argument("--scans", type=Path, help="folder of .pcd.bin or .npz scans instead of the run's validation scans")
+    add_scan_arguments(parser, "instead of the run's validation scans")
     parser.add_argument("--prompts", type=Path, help="prompt set instead of the run's; together with --text")
     parser.add_argument("--text", type=Path, help="text bank of --prompts, made by `python -m export.text`")
     parser.add_argument(
@@ -74,11 +83,13 @@ def main() -> None:
         "--build-only", action="store_true", help="build what engines are missing and leave, without trying any backend"
     )
     arguments = parser.parse_args()
+    check_scan_arguments(parser, arguments)
     _check(parser, arguments)
     path: Path = arguments.source
     if not path.is_dir():
         path = arguments.out or path.parent / "bundle"
-        write_bundle_of(arguments.source, path, arguments.scans, arguments.prompts, arguments.text, arguments.text_encoder)
+        given = (arguments.scans, arguments.topic, arguments.prompts, arguments.text, arguments.text_encoder)
+        write_bundle_of(arguments.source, path, *given)
         command_line.say(f"bundle: {path}")
     bundle = open_bundle(path)
     runtime = installed_runtime()

@@ -25,7 +25,8 @@ DAMPING = 0.01
 def in_whole_steps(program: Program, calibration: Calibration) -> Program:
     """The program with what was measured, and with weights in whole steps wherever it then runs in int8.
 
-    As `relidar.compiled.plan` does, it leaves the layers that read the raw features or make the answer as they are.
+    The layers that read the raw features or make the answer stay as they are, since `relidar.compiled.plan` runs those in single
+    precision; so do layers after an activation without a ReLU, which has no steps.
     """
     head = next(step for step in reversed(program.steps) if isinstance(step, Convolution | Linear))
     widths = {FEATURES: program.in_channels}

@@ -52,7 +52,7 @@ def test_stages_add_up_and_missing_devices_are_told(bundle: Bundle, random_cloud
     assert bench.scans[0].voxels != bench.scans[1].voxels
     assert bench.threads == 1
     text = table(bench)
-    assert "1 threads, matmul peak" in text
+    assert "1 thread, matmul peak" in text
     assert "not run" in text
     assert "compiled-cpu" in text
 

@@ -15,7 +15,7 @@ from distill.checkpoint import StudentCheckpoint, save_student
 from distill.student import Student
 from export.agreement import Agreement, agreement, together
 from export.assemble import RawScan
-from export.parity import REPORT, SCANS_OF_A_FOLDER, measure, scans_of
+from export.parity import REPORT, SCANS_OF_A_SOURCE, measure, scans_of
 from relidar.bundle import MANIFEST, Precision, open_bundle, sha256_file
 from relidar.errors import CloudError
 from relidar.executor import LABEL_AGREEMENT
@@ -118,11 +118,11 @@ def test_the_command_keeps_its_figures_in_the_bundle_and_takes_folders(
     open_bundle(tmp_path / "b")  # which the figures leave as it is
 
 
-def test_a_few_scans_of_a_folder_are_taken_evenly(tmp_path: Path) -> None:
+def test_a_few_scans_of_a_source_are_taken_evenly(tmp_path: Path) -> None:
     for index in range(30):
         np.full((2, 5), index, np.float32).tofile(tmp_path / f"{index:02}.pcd.bin")
     (scans,) = scans_of([tmp_path]).values()
-    assert len(scans) == SCANS_OF_A_FOLDER
+    assert len(scans) == SCANS_OF_A_SOURCE
     assert (scans[0][0][0, 0], scans[-1][0][0, 0]) == (0, 29)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.scans import scans_of_source
+from export.scans import SCANS, scans_of_source
 from relidar.cloud_writer import cloud_of, record
 from relidar.errors import BagError, DatasetError
 
@@ -20,14 +20,38 @@ def bag_of(path: Path, scans: int, topics: tuple[str, ...] = ("/points",), field
     return path
 
 
-def test_a_bag_gives_the_clouds_of_all_its_topics_evenly(tmp_path: Path) -> None:
+def test_a_bag_gives_its_clouds_evenly(tmp_path: Path) -> None:
     bag = bag_of(tmp_path / "drive", 9)
-    scans = scans_of_source(bag, 3)
+    scans = list(scans_of_source(bag, 3))
     assert [scan.xyz_m[0, 0] for scan in scans] == [0, 4, 8]
     assert [scan.intensity.tolist() for scan in scans] == [[0, 0], [4, 4], [8, 8]]
     (file,) = bag.glob("*.mcap")
-    assert len(scans_of_source(file)) == 9
-    assert len(scans_of_source(bag_of(tmp_path / "two", 2, ("/front", "/rear")))) == 4
+    assert len(list(scans_of_source(file))) == 9
+
+
+def test_of_several_topics_those_that_are_named(tmp_path: Path) -> None:
+    bag = bag_of(tmp_path / "two", 2, ("/front", "/rear"))
+    with pytest.raises(BagError, match=r"2 PointCloud2 topics: /front, /rear; name one with --topic"):
+        next(scans_of_source(bag))
+    assert len(list(scans_of_source(bag, topics=["/rear"]))) == 2
+    assert len(list(scans_of_source(bag, topics=["all"]))) == 4
+
+
+def test_many_scans_of_a_folder_are_taken_evenly(tmp_path: Path) -> None:
+    for index in range(2 * SCANS + 2):
+        np.full((2, 5), index, np.float32).tofile(tmp_path / f"{index:03}.pcd.bin")
+    scans = list(scans_of_source(tmp_path))
+    assert len(scans) == SCANS
+    assert (scans[0].xyz_m[0, 0], scans[-1].xyz_m[0, 0]) == (0, 2 * SCANS + 1)
+
+
+def test_a_scan_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    np.zeros((2, 5), np.float32).tofile(tmp_path / "0.pcd.bin")
+    (tmp_path / "1.pcd.bin").write_bytes(b"cut")
+    scans = scans_of_source(tmp_path)
+    assert len(next(scans).xyz_m) == 2
+    with pytest.raises(DatasetError, match=r"1\.pcd\.bin"):
+        next(scans)
 
 
 def test_clouds_without_intensity_are_scans_too(tmp_path: Path) -> None:
@@ -44,7 +68,7 @@ def test_folders_and_datasets_of_every_format(tmp_path: Path) -> None:
     np.zeros(2, np.uint8).tofile(tmp_path / "nuscenes/a_lidarseg.bin")
     points.tofile(tmp_path / "kitti/sequences/00/velodyne/000000.bin")
     np.savez(tmp_path / "own/a.npz", points=points, label=np.zeros(2, np.uint8))
-    for source in ("nuscenes", "kitti", "own"):
+    for source in ("nuscenes", "kitti", "kitti/sequences/00/velodyne", "own"):
         (scan,) = scans_of_source(tmp_path / source)
         np.testing.assert_array_equal(scan.xyz_m, points[:, :3])
         np.testing.assert_array_equal(scan.intensity, points[:, 3])
@@ -52,6 +76,6 @@ def test_folders_and_datasets_of_every_format(tmp_path: Path) -> None:
 
 def test_a_source_without_scans_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"no \.pcd\.bin or \.npz scans there, nor a folder velodyne"):
-        scans_of_source(tmp_path)
+        next(scans_of_source(tmp_path))
     with pytest.raises(BagError, match="no such bag"):
-        scans_of_source(tmp_path / "missing.mcap")
+        next(scans_of_source(tmp_path / "missing.mcap"))

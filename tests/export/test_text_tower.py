@@ -247,7 +247,7 @@ def test_matrices_that_16_bits_would_move_too_far_are_kept_in_32(
 def test_the_option_asks_for_the_encoder_of_the_bank(tiny_checkpoint: StudentCheckpoint, tmp_path: Path) -> None:
     save_student(tiny_checkpoint, tmp_path / "student.pt")
     with pytest.raises(TextError, match=r"'random'.*expected 'sentence'"):
-        write_bundle_of(tmp_path / "student.pt", tmp_path / "b", None, None, None, with_text_encoder=True)
+        write_bundle_of(tmp_path / "student.pt", tmp_path / "b", with_text_encoder=True)
 
 
 def test_the_option_is_for_checkpoints(

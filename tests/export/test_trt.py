@@ -12,10 +12,10 @@ import yaml
 
 from distill.checkpoint import StudentCheckpoint, save_student
 from export.assemble import RawScan
-from export.scans import SCANS, scans_of_folder, scans_of_run
+from export.scans import scans_of_run
 from export.trt import write_bundle_of
 from relidar.bundle import open_bundle
-from relidar.errors import ConfigError, DatasetError
+from relidar.errors import ConfigError
 
 NO_TORCH = """
 import runpy, sys
@@ -86,21 +86,8 @@ def test_bad_usage_is_told(words: list[str], code: int, message: str) -> None:
 def test_scans_that_are_not_there_leave_nothing_behind(tiny_checkpoint: StudentCheckpoint, tmp_path: Path) -> None:
     save_student(tiny_checkpoint, tmp_path / "student.pt")
     with pytest.raises(ConfigError, match=r"config\.yaml: not there.*--scans"):
-        write_bundle_of(tmp_path / "student.pt", tmp_path / "b", None, None, None)
+        write_bundle_of(tmp_path / "student.pt", tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["student.pt"]
-
-
-def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no \.pcd\.bin or \.npz scans"):
-        scans_of_folder(tmp_path)
-
-
-def test_many_scans_are_taken_evenly(tmp_path: Path) -> None:
-    for index in range(130):
-        np.full((2, 5), index, np.float32).tofile(tmp_path / f"{index:03}.pcd.bin")
-    scans = scans_of_folder(tmp_path)
-    assert len(scans) == SCANS
-    assert (scans[0].xyz_m[0, 0], scans[-1].xyz_m[0, 0]) == (0, 129)
 
 
 def test_help_shows_an_example() -> None:

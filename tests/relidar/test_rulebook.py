@@ -125,3 +125,9 @@ def test_impossible_cells_are_refused(cells: list[list[int]], message: str) -> N
 def test_impossible_scans_are_refused(scan: int) -> None:
     with pytest.raises(CloudError, match="smaller batch"):
         build_rulebook(np.zeros((1, 3), np.int32), 1, np.array([scan], np.int32))
+
+
+@pytest.mark.parametrize(("cells", "scans"), [((4, 2), 4), ((4,), 4), ((4, 3), 3), ((4, 3), 5)])
+def test_arrays_that_do_not_belong_together_are_refused(cells: tuple[int, ...], scans: int) -> None:
+    with pytest.raises(CloudError, match=r"expected \(V, 3\) and \(V,\)"):
+        build_rulebook(np.zeros(cells, np.int32), 2, np.zeros(scans, np.int32))

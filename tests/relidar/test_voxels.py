@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hn
 
 from relidar import row_parts
 from relidar.config_file import validate
-from relidar.errors import ConfigError
+from relidar.errors import CloudError, ConfigError
 from relidar.voxels import CartesianGrid, CylindricalGrid, Preprocessing, voxelise
 
 GRIDS = [CartesianGrid(voxel_size_m=0.5), CylindricalGrid(rho_m=0.5, phi_deg=3.0, z_m=0.25)]
@@ -160,3 +160,12 @@ def test_double_precision_and_strided_points_are_taken() -> None:
 def test_impossible_preprocessing_is_refused(content: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         validate(content, Preprocessing, "test.yaml")
+
+
+@pytest.mark.parametrize(
+    ("points", "intensity"), [((3, 4), None), ((3,), None), ((3, 3), (2,)), ((3, 3), (3, 1)), ((3, 3), (4,))]
+)
+def test_arrays_that_do_not_belong_together_are_refused(points: tuple[int, ...], intensity: tuple[int, ...] | None) -> None:
+    given = None if intensity is None else np.zeros(intensity, np.float32)
+    with pytest.raises(CloudError, match=r"expected points \(N, 3\), intensity \(N,\) or none"):
+        voxelise(np.ones(points, np.float32), given, Preprocessing())

@@ -7,8 +7,9 @@ output voxel and each kernel offset the input row, or -1 where that neighbour is
 - strided 2x2x2 to the next level (K = 8): offset 4 (x & 1) + 2 (y & 1) + (z & 1), the next level's cell being the cell >> 1;
 - its transpose back (K = 8): each fine voxel has one parent, in the slot by which it fed that parent.
 
-Cells are halved until few are left, further than the network needs if that is not far enough. Only the neighbours of those few
-are searched for with a hash map; all finer submanifold tables are read off the next coarser one, on every core.
+Cells are halved until few are left or halving no longer helps, further than the network needs if that is not far enough. Only the
+neighbours of those few are searched for with a hash map; all finer submanifold tables are read off the next coarser one, on every
+core.
 """
 
 from dataclasses import dataclass
@@ -91,10 +92,12 @@ def build_rulebook(
         threads: at most so many; 0 = one a core. The tables do not depend on it.
 
     Raises:
-        CloudError: cells out of bounds or repeated.
+        CloudError: cells out of bounds or repeated, or arrays of another shape.
     """
     cells = np.ascontiguousarray(coordinates, dtype=np.int32)
     scans = np.zeros(len(cells), np.int32) if scan_of_voxel is None else scan_of_voxel
+    if cells.shape != (len(scans), 3):
+        raise CloudError(f"rulebook: cells {cells.shape}, scans {scans.shape}; expected (V, 3) and (V,).")
     slots, keys = _scratch.arrays([(slots_needed(len(cells)),), (len(cells),)], [np.int32, np.int64])
     voxel_keys(cells, scans, keys, threads)
     pyramid = [_level(0, keys, slots)]

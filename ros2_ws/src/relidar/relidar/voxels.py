@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from relidar.cached_kernel import cached_kernel
 from relidar.cell_keys import MAX_CELL, cells_of_keys, key_of_cell
 from relidar.config_file import Model
+from relidar.errors import CloudError
 from relidar.key_numbers import number_keys, slots_needed
 from relidar.reused_memory import ReusedMemory
 from relidar.row_parts import parts_of, run_parts, share
@@ -86,7 +87,15 @@ def voxelise(xyz_m: NDArray[np.float32], intensity: NDArray[np.float32] | None, 
         intensity: (N,) in [0, spec.intensity_max]; None counts as 0, as does a value that is not finite.
         spec: grid, features and range.
         threads: at most so many; 0 = one a core. The voxels do not depend on it.
+
+    Raises:
+        CloudError: points or intensity of another shape.
     """
+    if np.ndim(xyz_m) != 2 or np.shape(xyz_m)[1] != 3 or (intensity is not None and np.shape(intensity) != (len(xyz_m),)):
+        found = "none" if intensity is None else str(np.shape(intensity))
+        raise CloudError(
+            f"voxelise: points {np.shape(xyz_m)}, intensity {found}; expected points (N, 3), intensity (N,) or none."
+        )
     with np.errstate(over="ignore", invalid="ignore"):  # a float64 that float32 cannot hold becomes infinite: out of range
         points = np.ascontiguousarray(xyz_m, dtype=np.float32)
         returned = np.zeros(0, np.float32) if intensity is None else np.ascontiguousarray(intensity, dtype=np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 from relidar.executor import FEATURES, UNIT_FEATURES
 from relidar.program import SMALLEST_NORM, Add, Concat, Convolution, Linear, Normalise, Program, Relu
 from relidar.rulebook import Rulebook, build_rulebook
+from relidar.words import Words
 
 
 def random_program(random: np.random.Generator, in_channels: int, widths: Sequence[int], feature_width: int) -> Program:
@@ -114,3 +115,18 @@ def interpret_int8(program: Program, features: np.ndarray, rulebook: Rulebook) -
         return np.minimum(np.floor(value / step_of[name] + 0.5), 255) * step_of[name] if name in step_of else value
 
     return interpret(replace(program, steps=tuple(steps)), features, rulebook, rounded)
+
+
+def random_words(random: np.random.Generator, prompts: int, queries: int, width: int) -> Words:
+    """Words of unit length for so many prompts of some classes, and queries."""
+    rows = random.normal(size=(prompts + queries, width)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    starts = np.flatnonzero(random.uniform(size=prompts) < 0.6)
+    return Words(rows[:prompts], np.unique(np.append(0, starts)).astype(np.int64), rows[prompts:])
+
+
+def small(seed: int = 0, feature_width: int = 20) -> tuple[Program, list[tuple[np.ndarray, Rulebook]]]:
+    """A program of small layers and scans of several sizes for it."""
+    random = np.random.default_rng(seed)
+    program = random_program(random, 2, (24, 40, 17, 33), feature_width)
+    return program, [random_scan(random, voxels, 2) for voxels in (300, 1, 900, 20, 901, 300)]

@@ -26,7 +26,7 @@ def load_open_clip(model_name: str, pretrained: str) -> Any:
     if not pretrained:  # open_clip would leave the weights random
         raise CheckpointError(f"{where}: no weights named; give a tag of open_clip.list_pretrained() or a checkpoint's path.")
     try:
-        return open_clip.create_model(model_name, pretrained=pretrained).eval()
+        return open_clip.create_model(model_name, pretrained=pretrained, weights_only=True).eval()
     except Exception as error:  # a file of weights can be wrong in as many ways as there are errors
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(model_name)) or "none"

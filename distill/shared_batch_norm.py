@@ -12,11 +12,11 @@ from distill.processes import several_processes, sum_over_processes
 class SharedBatchNorm(nn.BatchNorm1d):
     """BatchNorm1d of (V, C) rows, of which each process holds some; its parameters and buffers have the same names."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002, torch's name
+    def forward(self, rows: Tensor) -> Tensor:
         """(V, C) -> (V, C)."""
         if not (self.training and several_processes()):
-            return super().forward(input)
-        x = input.to(torch.promote_types(input.dtype, torch.float32))
+            return super().forward(rows)
+        x = rows.to(torch.promote_types(rows.dtype, torch.float32))
         sums = sum_over_processes(torch.cat([x.sum(dim=0), x.new_tensor([len(x)])]))
         count = sums[-1].detach()
         mean = sums[:-1] / count
@@ -24,7 +24,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
         variance = sum_over_processes((x - mean).square().sum(dim=0)) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
         normal = (x - mean) * (variance + self.eps).rsqrt()
-        return (normal * self.weight + self.bias).to(input.dtype)
+        return (normal * self.weight + self.bias).to(rows.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from relidar.cached_kernel import cached_kernel
@@ -81,7 +83,7 @@ def _numba_reads(x: Tensor) -> bool:
 
 
 @cached_kernel()
-def _take_rows(x, rows, taken):  # type: ignore[no-untyped-def]
+def _take_rows(x: NDArray[Any], rows: NDArray[np.int32], taken: NDArray[Any]) -> None:
     for position in range(len(rows)):
         row = rows[position]
         for channel in range(x.shape[1]):
@@ -89,7 +91,7 @@ def _take_rows(x, rows, taken):  # type: ignore[no-untyped-def]
 
 
 @cached_kernel()
-def _add_rows(y, rows, added):  # type: ignore[no-untyped-def]
+def _add_rows(y: NDArray[Any], rows: NDArray[np.int32], added: NDArray[Any]) -> None:
     for position in range(len(rows)):
         row = rows[position]
         for channel in range(y.shape[1]):

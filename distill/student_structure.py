@@ -39,15 +39,16 @@ def measure_structure(
 
     Args:
         checkpoint: the student, and how it sees clouds.
-        config: says which dataset and teacher, and which superpixels: the places compared are always these, never pixels.
+        config: says which dataset and teacher, and which superpixels.
         frames: one at least.
         label_map: what the labels of the keyframes mean; with it the tolerance of both sides is there too.
         limit: keyframes at most.
-        view_of: reads what the teacher says of a keyframe, for instance from a cache; without it the teacher is run.
+        view_of: reads what the teacher says of a keyframe, from a cache say, whose rows are then compared; without it the teacher
+            is run over superpixels, even if the student learned from pixels.
 
     Raises:
         DatasetError: a missing or damaged file, or no labels though `label_map` is given.
-        ConfigError: the student has not learned from the configuration's teacher.
+        ConfigError: the teacher that is run is not as wide as the student.
     """
     executor = TorchExecutor(checkpoint.student)
     view_of = view_of or _run_teacher(config, checkpoint.student.feature_width)

@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
-from distill.cache import open_cache
+from distill.cache_filling import open_cache
 from distill.checkpoint import StudentCheckpoint, read_tensors, save_student
 from distill.config import TextConfig, TrainConfig
 from distill.datasets import read_keyframes

@@ -70,6 +70,7 @@ class CompareConfig(Model):
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3e-3, 1e-2, 3e-2)
     """The best of these is chosen for each teacher and loss, with the first seed, on keyframes that nothing else is tested on."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
+    """In rising order, each once."""
     tuning_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     """Share of the validation keyframes, its first scenes, that chooses learning rates; the others are tested on."""
     few_labels: ShotConfig = ShotConfig()
@@ -79,6 +80,8 @@ class CompareConfig(Model):
         for what, names in (("contest", [c.teacher.kind for c in self.contests]), ("loss", list(map(loss_name, self.losses)))):
             if not names or len(set(names)) < len(names):
                 raise ValueError(f"every {what} needs a name of its own, and one at least; found {', '.join(names) or 'none'}")
+        if list(self.seeds) != sorted(set(self.seeds)):
+            raise ValueError(f"seeds {list(self.seeds)}, expected each once, in rising order")
         return self
 
     def fine_tune(self, k: int, seed: int) -> TuneConfig:

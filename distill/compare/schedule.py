@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from distill.cache import fill_cache
+from distill.cache_filling import fill_cache
 from distill.compare.config import CompareConfig, Contest, loss_name
 from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run, grid, random_starts, repeats
 from distill.compare.scoring import TUNING, Record, few_label_records, zero_shot_records

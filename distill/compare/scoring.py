@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from distill.cache import open_cache
+from distill.cache_filling import open_cache
 from distill.checkpoint import StudentCheckpoint, load_student
 from distill.compare.config import RANDOM, CompareConfig, loss_name
 from distill.compare.moved_words import move_words, text_gap, words_of, zero_shots

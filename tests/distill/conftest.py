@@ -9,7 +9,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from distill.cache import fill_cache
+from distill.cache_filling import fill_cache
 from distill.config import TrainConfig
 from distill.teachers.street_network import StreetNetwork
 from relidar.config_file import validate

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.augmentation import AugmentConfig, augment, crop_box, flip, in_box, in_cuboid, rotate, scale, shift_height
-from distill.cache import open_cache
+from distill.cache_filling import open_cache
 from distill.config import TrainConfig
 from distill.datasets import read_cloud, read_keyframes
 from distill.images import read_image, superpixels

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill.cache import fill_cache, open_cache
+from distill.cache_filling import fill_cache, open_cache
 from distill.checkpoint import load_student
 from distill.config import TrainConfig
 from distill.datasets import full_return, read_cloud, read_keyframes, read_labels

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.cache import open_cache
+from distill.cache_filling import open_cache
 from distill.config import TrainConfig
 from distill.datasets import read_keyframes
 from distill.pooling import pool

@@ -10,7 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
-from distill.cache import fill_cache, open_cache
+from distill.cache_filling import fill_cache, open_cache
 from distill.config import TrainConfig
 from distill.datasets import read_cloud, read_keyframes
 from distill.images import SuperpixelConfig, read_image, superpixels
@@ -77,7 +77,7 @@ def test_a_killed_cache_goes_on_where_it_stopped(config_values: dict, config: Tr
     # One thread as in the tests, since the order of sums depends on it.
     code = """
 import os, sys, torch, yaml
-from distill import cache, teacher_cache
+from distill import cache_filling, teacher_cache
 from distill.config import TrainConfig
 from relidar.config_file import validate
 torch.set_num_threads(1)
@@ -89,7 +89,7 @@ def killed(tensors, file, metadata):
         os.truncate(file, os.path.getsize(file) // 2)
         os.kill(os.getpid(), 9)
 teacher_cache.save_file = killed
-cache.fill_cache(validate(yaml.safe_load(sys.argv[1]), TrainConfig, "test"), workers=0)
+cache_filling.fill_cache(validate(yaml.safe_load(sys.argv[1]), TrainConfig, "test"), workers=0)
 """
     command = [sys.executable, "-c", code, yaml.safe_dump(values)]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -165,3 +165,9 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
         read_image(path)
     with pytest.raises(DatasetError, match=r"absent\.jpg"):
         read_image(tmp_path / "absent.jpg")
+
+
+def test_a_config_that_is_not_there_is_bad_usage() -> None:
+    command = [sys.executable, "-m", "distill.cache", "--config", "nowhere.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "nowhere.yaml: no such file or folder" in done.stderr) == (2, True)

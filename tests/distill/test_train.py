@@ -14,7 +14,7 @@ import yaml
 from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from distill.cache import fill_cache
+from distill.cache_filling import fill_cache
 from distill.checkpoint import load_student
 from distill.config import TrainConfig
 from distill.torch_executor import student_segmenter

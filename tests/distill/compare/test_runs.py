@@ -71,6 +71,7 @@ def test_records_of_another_configuration_are_never_taken_for_a_runs(compare_con
         ({"losses": [{"kind": "scalr"}, {"kind": "scalr"}]}, "every loss needs a name of its own"),
         ({"losses": []}, "found none"),
         ({"seeds": []}, "seeds"),
+        ({"seeds": [1, 0]}, "rising order"),
     ],
 )
 def test_what_would_share_a_folder_is_refused(config: TrainConfig, changes: dict, message: str) -> None:

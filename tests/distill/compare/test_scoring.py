@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from distill.cache import fill_cache
+from distill.cache_filling import fill_cache
 from distill.compare.config import CompareConfig
 from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run
 from distill.compare.scoring import few_label_records, zero_shot_records

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from distill.cache import fill_cache
+from distill.cache_filling import fill_cache
 from distill.checkpoint import load_student
 from distill.config import TrainConfig
 from distill.open_clip_model import load_open_clip

@@ -67,7 +67,7 @@ class CompareConfig(Model):
         ContrastiveTolerantLoss(),
         ScalrLoss(),
     )
-    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3e-3, 1e-2, 3e-2)
+    learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1e-2, 3e-2, 1e-1)
     """The best of these is chosen for each teacher and loss, with the first seed, on keyframes that nothing else is tested on."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """In rising order, each once."""

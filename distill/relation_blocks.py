@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK_ROWS = 1024
+from relidar.cached_kernel import cached_kernel
+
+BLOCK_ROWS = 512
+"""A block of float32, 1 MB, fits into the second-level cache."""
 
 
 class RelationBlocks(torch.autograd.Function):
@@ -53,23 +56,52 @@ def _loss_and_gradient(
     for number, i in enumerate(blocks):
         for j in blocks[number:]:
             m_ij = error[i] @ q[j].T
-            m_ji = m_ij.T if i == j else q[i] @ error[j].T  # transposed, so that it lies like m_ij
+            m_ji = m_ij.T.contiguous() if i == j else q[i] @ error[j].T  # transposed, so that it lies like m_ij
+            d_ij = error[i] @ error[j].T
+            if i == j:
+                d_ij.diagonal().copy_(-2 * m_ij.diagonal())  # so that its sum with both is 0: a row has no relation to itself
+            of_m_ij, of_m_ji, of_d_ij = _signs_and_sums(m_ij, m_ji, d_ij)
+            loss += intra * (of_d_ij if i == j else 2 * of_d_ij) + cross * (of_m_ij if i == j else of_m_ij + of_m_ji)
+            if gradient is None:
+                continue
             if intra_weight:
-                d_ij = (m_ij + m_ji).addmm_(error[i], error[j].T)
-                if i == j:
-                    d_ij.fill_diagonal_(0.0)
-                loss += intra * (1 if i == j else 2) * d_ij.norm(1)
-                if gradient is not None:
-                    d_ij.sign_()
-                    gradient[i].addmm_(d_ij, k[j], alpha=2 * intra)
-                    if i != j:
-                        gradient[j].addmm_(d_ij.T, k[i], alpha=2 * intra)
-            if cross_weight:
-                loss += cross * m_ij.norm(1)
+                gradient[i].addmm_(d_ij, k[j], alpha=2 * intra)
                 if i != j:
-                    loss += cross * m_ji.norm(1)
-                if gradient is not None:
-                    gradient[i].addmm_(m_ij.sign_(), q[j], alpha=cross)
-                    if i != j:
-                        gradient[j].addmm_(m_ji.sign_().T, q[i], alpha=cross)
+                    gradient[j].addmm_(d_ij.T, k[i], alpha=2 * intra)
+            if cross_weight:
+                gradient[i].addmm_(m_ij, q[j], alpha=cross)
+                if i != j:
+                    gradient[j].addmm_(m_ji.T, q[i], alpha=cross)
     return loss, gradient
+
+
+def _signs_and_sums(m_ij: Tensor, m_ji: Tensor, d_ij: Tensor) -> tuple[Tensor | float, Tensor | float, Tensor | float]:
+    """Adds m_ij and m_ji to d_ij, puts all three's signs in their place, and returns the sums of their absolute values."""
+    if m_ij.device.type == "cpu":
+        sums: tuple[float, float, float] = _signs_and_sums_at_once(m_ij.numpy(), m_ji.numpy(), d_ij.numpy())
+        return sums
+    d_ij.add_(m_ij).add_(m_ji)
+    absolute = m_ij.norm(1), m_ji.norm(1), d_ij.norm(1)
+    for block in (m_ij, m_ji, d_ij):
+        block.sign_()
+    return absolute
+
+
+@cached_kernel(fastmath={"reassoc"})
+def _signs_and_sums_at_once(m_ij, m_ji, d_ij):  # type: ignore[no-untyped-def]
+    # One pass over the blocks instead of eight. Rows are summed up in the blocks' type, lane by lane, blocks in float64.
+    number = m_ij.dtype.type
+    totals = (0.0, 0.0, 0.0)
+    for row in range(len(m_ij)):
+        of_m_ij, of_m_ji, of_d_ij = number(0), number(0), number(0)
+        for column in range(m_ij.shape[1]):
+            x, y = m_ij[row, column], m_ji[row, column]
+            z = x + y + d_ij[row, column]
+            of_m_ij += abs(x)
+            of_m_ji += abs(y)
+            of_d_ij += abs(z)
+            m_ij[row, column] = number(x > 0) - number(x < 0)
+            m_ji[row, column] = number(y > 0) - number(y < 0)
+            d_ij[row, column] = number(z > 0) - number(z < 0)
+        totals = (totals[0] + of_m_ij, totals[1] + of_m_ji, totals[2] + of_d_ij)
+    return totals

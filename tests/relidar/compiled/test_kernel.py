@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relidar.compiled import kernel
 from relidar.compiled.kernel import COLUMNS, DEPTH_UNIT, F32_ROWS, INT8_ROWS, tile
 
 F32 = [tile(rows, "f32") for rows in range(1, F32_ROWS + 1)]
@@ -71,6 +72,23 @@ def test_int8_tiles_are_exact_up_to_the_largest_values(rows: int, extreme: tuple
         expected[t] += x[s].astype(np.int64) @ weight.astype(np.int64)
     call(INT8[rows - 1], source, target, x, packed, y)
     np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("lacking", [("avx512vnni",), ("avx512vnni", "avx512bw", "avx2")], ids=["pairs", "plain"])
+def test_int8_is_the_same_on_a_processor_that_lacks_instructions(
+    lacking: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    rows = np.arange(2, dtype=np.int32)
+    x = random.integers(0, 256, (2, 4 * DEPTH_UNIT)).astype(np.uint8)
+    weight = random.integers(-63, 64, (DEPTH_UNIT, COLUMNS, 4)).astype(np.int8)
+    answers = []
+    for features in (kernel._FEATURES, {name: there for name, there in kernel._FEATURES.items() if name not in lacking}):
+        monkeypatch.setattr(kernel, "_FEATURES", features)
+        y = np.zeros((2, COLUMNS), np.int32)
+        call(tile(2, "int8"), rows, rows, x, weight, y)
+        answers.append(y)
+    np.testing.assert_array_equal(*answers)
 
 
 @pytest.mark.parametrize("functions", [F32, F32_START], ids=["adds", "starts"])

@@ -12,7 +12,8 @@ for before the loop, so that they are in the cache after it. All arguments are a
 here, but by those who made them.
 
 In int8 activations are 0..255 and weights -63..63: the sum of two products fits into 16 bits (2 x 255 x 63 < 2^15), so that
-vpmaddubsw of AVX2 never saturates, and four products a lane cost two multiplications instead of four.
+vpmaddubsw of AVX2 and AVX-512 never saturates, and four products a lane cost two multiplications instead of four. AVX-512 VNNI
+has one instruction for all four.
 """
 
 from collections.abc import Callable
@@ -80,9 +81,6 @@ def _f32_start_tile(function: ir.Function, rows: int) -> None:
 
 def _f32_tile(function: ir.Function, rows: int, starts: bool = False) -> None:
     vector = ir.VectorType(_F32, LANES)
-    multiply_add = cgutils.get_or_insert_function(
-        function.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{LANES}f32"
-    )
 
     def products(builder: _Builder, x: list[Any], weight: Any, sums: list[Any], position: Any) -> list[Any]:
         """Adds DEPTH_UNIT channels, from `position` on."""
@@ -93,7 +91,8 @@ def _f32_tile(function: ir.Function, rows: int, starts: bool = False) -> None:
             for row in range(rows):
                 value = _splat(builder, _load(builder, builder.add(x[row], builder.mul(channel, _I64(4))), _F32), LANES)
                 for v in range(VECTORS):
-                    sums[row * VECTORS + v] = builder.call(multiply_add, [value, columns[v], sums[row * VECTORS + v]])
+                    index = row * VECTORS + v
+                    sums[index] = _call(builder, f"llvm.fmuladd.v{LANES}f32", vector, [value, columns[v], sums[index]])
         return sums
 
     _emit(function, rows, vector, products, None if starts else lambda builder, old, new: builder.fadd(old, new))
@@ -111,29 +110,41 @@ def _int8_tile(function: ir.Function, rows: int) -> None:
             value = builder.bitcast(_splat(builder, four, LANES), packed)
             for v in range(VECTORS):
                 index = row * VECTORS + v
-                sums[index] = builder.add(sums[index], _sum_of_four(builder, value, columns[v]))
+                sums[index] = _add_four(builder, sums[index], value, columns[v])
         return sums
 
     _emit(function, rows, vector, products, lambda builder, old, new: builder.add(old, new))
 
 
-def _sum_of_four(builder: _Builder, activations: Any, weights: Any) -> Any:
-    """<4 LANES x i8> each -> <LANES x i32>, the sums of four neighbouring products."""
-    wide = ir.VectorType(_I16, 2 * LANES)
-    if LANES == 8 and _FEATURES.get("avx2"):
-        bytes_type, sums_type = activations.type, ir.VectorType(_I32, LANES)
-        pairs = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(wide, [bytes_type] * 2), "llvm.x86.avx2.pmadd.ub.sw"
-        )
-        fours = cgutils.get_or_insert_function(builder.module, ir.FunctionType(sums_type, [wide] * 2), "llvm.x86.avx2.pmadd.wd")
-        return builder.call(fours, [builder.call(pairs, [activations, weights]), ir.Constant(wide, [1] * (2 * LANES))])
+def _add_four(builder: _Builder, total: Any, activations: Any, weights: Any) -> Any:
+    """Adds the sums of four neighbouring products, <4 LANES x i8> each, to <LANES x i32>."""
+    bits = 32 * LANES
+    if bits == 512 and _FEATURES.get("avx512vnni"):
+        return _call(builder, "llvm.x86.avx512.vpdpbusd.512", total.type, [total, activations, weights])
+    names = _PAIRS_AND_FOURS.get(bits)
+    if names and _FEATURES.get(names[0]):
+        wide = ir.VectorType(_I16, 2 * LANES)
+        pairs = _call(builder, names[1], wide, [activations, weights])
+        fours = _call(builder, names[2], total.type, [pairs, ir.Constant(wide, [1] * (2 * LANES))])
+        return builder.add(total, fours)
     every = ir.VectorType(_I32, 4 * LANES)
     product = builder.mul(builder.zext(activations, every), builder.sext(weights, every))
-    parts = []
     for first in range(4):
         lanes = ir.Constant(ir.VectorType(_I32, LANES), list(range(first, 4 * LANES, 4)))
-        parts.append(builder.shuffle_vector(product, ir.Constant(every, ir.Undefined), lanes))
-    return builder.add(builder.add(parts[0], parts[1]), builder.add(parts[2], parts[3]))
+        total = builder.add(total, builder.shuffle_vector(product, ir.Constant(every, ir.Undefined), lanes))
+    return total
+
+
+_PAIRS_AND_FOURS = {
+    256: ("avx2", "llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
+    512: ("avx512bw", "llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
+}
+"""By bits of a vector: the feature, and its instructions that add up two products of bytes, and two of those sums."""
+
+
+def _call(builder: _Builder, intrinsic_name: str, returned: Any, arguments: list[Any]) -> Any:
+    kind = ir.FunctionType(returned, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, intrinsic_name), arguments)
 
 
 def _emit(

@@ -83,6 +83,7 @@ class Scans(lightning.LightningDataModule):
 
 def train(config: TrainConfig) -> Path:
     """Trains to the end of the schedule and returns the path of student.pt; resumes if the run has a checkpoint."""
+    code = commit()  # asked before hours of training, in which the checkout may move on
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     lightning.seed_everything(config.seed, verbose=False)
     run = Path(config.run)
@@ -111,7 +112,7 @@ def train(config: TrainConfig) -> Path:
         trainer.fit(module, datamodule=Scans(scans, config), ckpt_path=str(last) if last.exists() else None, weights_only=True)
         if trainer.global_step % config.schedule.checkpoint_every:
             trainer.save_checkpoint(last)  # whoever is killed before the student is written has not to train again
-    facts = TrainingFacts(commit=commit(), config_sha256=_config_hash(config), steps=trainer.global_step)
+    facts = TrainingFacts(commit=code, config_sha256=_config_hash(config), steps=trainer.global_step)
     if trainer.is_global_zero:
         save_student(StudentCheckpoint(student.eval(), config.preprocessing, prompt_set, text, facts), run / STUDENT)
     return run / STUDENT
@@ -183,9 +184,10 @@ def _settle_run_folder(run: Path, config: TrainConfig) -> None:
 def refuse_other_config(run: Path, config: TrainConfig) -> None:
     """Raises ConfigError if the run's folder holds what was trained with another configuration."""
     resolved = run / CONFIG
-    if (run / LAST).exists() and resolved.exists() and config_file.load(resolved, TrainConfig) != config:
+    trained = (run / LAST).exists() or (run / STUDENT).exists()
+    if trained and resolved.exists() and config_file.load(resolved, TrainConfig) != config:
         raise ConfigError(
-            f"{run}: holds a run with another configuration ({resolved}); choose another --run or remove the folder."
+            f"{run}: holds a run with another configuration ({resolved}); choose another folder for runs or remove this one."
         )
 
 

@@ -36,8 +36,8 @@ class Contest(Model):
     teacher: TeacherConfig
     text_shifts: tuple[NonNegative, ...] = (0.0,)
     """Lengths, beside the words' own of 1, by which each class's words are moved into a dimension of its own where no image
-    feature has anything. The students are the same for all, only the words move; more than 0 needs a train.text.spare_dimensions
-    a class."""
+    feature has anything. The students are the same for all, only the words move; more than 0 needs one of `spare_dimensions` a
+    class."""
     spare_dimensions: Annotated[int, Field(ge=0)] = 0
     """See `text.spare_dimensions` of a training run."""
 
@@ -58,7 +58,7 @@ class CompareConfig(Model):
     """All runs: every teacher, loss and learning rate with the first seed, then each loss's best with the other seeds."""
 
     train: TrainConfig
-    """What all runs share; run, seed, teacher, loss and learning rate are set for each."""
+    """What all runs share; run, seed, teacher, spare dimensions, loss and learning rate are set for each."""
     contests: tuple[Contest, ...]
     losses: tuple[LossConfig, ...] = (
         RelationalLoss(),
@@ -69,8 +69,7 @@ class CompareConfig(Model):
     )
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1e-2, 3e-2, 1e-1)
     """The best of these is chosen for each teacher and loss, with the first seed, on keyframes that nothing else is tested on."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
-    """In rising order, each once."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     tuning_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     """Share of the validation keyframes, its first scenes, that chooses learning rates; the others are tested on."""
     few_labels: ShotConfig = ShotConfig()
@@ -80,8 +79,15 @@ class CompareConfig(Model):
         for what, names in (("contest", [c.teacher.kind for c in self.contests]), ("loss", list(map(loss_name, self.losses)))):
             if not names or len(set(names)) < len(names):
                 raise ValueError(f"every {what} needs a name of its own, and one at least; found {', '.join(names) or 'none'}")
-        if list(self.seeds) != sorted(set(self.seeds)):
-            raise ValueError(f"seeds {list(self.seeds)}, expected each once, in rising order")
+        for what, numbers in (("seeds", self.seeds), ("learning_rates", self.learning_rates)):
+            if len(set(numbers)) < len(numbers):
+                raise ValueError(f"{what} {list(numbers)}, expected each once")
+        return self
+
+    @model_validator(mode="after")
+    def _spare_dimensions_of_the_contests(self) -> "CompareConfig":
+        if spare := self.train.text.spare_dimensions:
+            raise ValueError(f"train.text.spare_dimensions is {spare}, but each contest has its own; set contests.spare_dimensions")
         return self
 
     def fine_tune(self, k: int, seed: int) -> TuneConfig:

@@ -39,10 +39,10 @@ class Run:
         return Path(config.train.run) / self.name
 
     def records(self, config: CompareConfig, kind: str, real: Sequence[Path]) -> Path:
-        """Where its records of a kind are. What they depend on is in the name, so that others are never taken for them."""
+        """Where its records of a kind are; in the name what of the configuration they depend on, and the sets."""
         trained = self.train_config(config).model_dump(mode="json", exclude={"run", "cache"})
-        scored = config.few_labels.model_dump(mode="json") if kind == FEW_LABELS else [config.tuning_share, *self.text_shifts]
-        made_from = json.dumps([trained, scored, [folder.name for folder in real]])
+        scored = config.few_labels.model_dump(mode="json") if kind == FEW_LABELS else self.text_shifts
+        made_from = json.dumps([trained, scored, config.tuning_share, [folder.name for folder in real]])
         return self.folder(config) / f"{kind}-{hashlib.sha256(made_from.encode()).hexdigest()[:12]}.json"
 
     def train_config(self, config: CompareConfig) -> TrainConfig:

@@ -204,7 +204,7 @@ def table(bench: Bench) -> str:
     for scan in bench.scans:
         needed = "" if scan.gflop is None else f", {scan.gflop:.1f} GFLOP needed"
         lines.append(f"{scan.name}: {scan.points} points, {scan.voxels[0]} voxels{needed}")
-    columns = (*STAGES, "total", "p99", "% of peak", "MiB")
+    columns = (*STAGES, "total", "p99", "% of peak", "grew, MiB")
     lines.append(f"{'median, ms':<18}" + "".join(f"{column:>10}" for column in columns))
     for result in bench.backends:
         if result.stages_ms is None or result.total_ms is None:
@@ -241,7 +241,8 @@ def main() -> None:
     if arguments.runs < 1 or arguments.threads < 0:
         parser.error("--runs must be at least 1, --threads not negative")
     bundle = open_bundle(arguments.bundle)
-    sets = scans_of(arguments.scans, arguments.topic)
+    intensity_max = bundle.manifest.preprocessing.intensity_max
+    sets = scans_of(arguments.scans, intensity_max, arguments.topic, arguments.intensity_max)
     scans = {f"{source} {number}": scan for source, group in sets.items() for number, scan in enumerate(group)}
     if not scans:
         golden = bundle.golden()

@@ -195,14 +195,16 @@ def _torch(checkpoint: Path) -> Reference:
     return TorchExecutor(load_student(checkpoint).student)
 
 
-def scans_of(sources: Sequence[Path], topics: Sequence[str] = ()) -> dict[str, Sequence[Scan]]:
-    """SCANS_OF_A_SOURCE scans of each bag, dataset or folder, evenly; raises as `export.scans.scans_of_source`."""
+def scans_of(
+    sources: Sequence[Path], intensity_max: float, topics: Sequence[str] = (), full_return: float | None = None
+) -> dict[str, Sequence[Scan]]:
+    """SCANS_OF_A_SOURCE scans of each bag, dataset or folder, evenly; see `export.scans.scans_of_source`."""
     if not sources:
         return {}
     # Here, since the readers of datasets take seconds to import.
     from export.scans import scans_of_source
 
-    sets = {source: scans_of_source(source, SCANS_OF_A_SOURCE, topics) for source in sources}
+    sets = {source: scans_of_source(source, intensity_max, SCANS_OF_A_SOURCE, topics, full_return) for source in sources}
     return {str(source): [(scan.xyz_m, scan.intensity) for scan in scans] for source, scans in sets.items()}
 
 
@@ -246,7 +248,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help=f"JSON file for the figures, besides {REPORT} in the bundle")
     arguments = parser.parse_args()
     check_scan_arguments(parser, arguments)
-    parity = measure(open_bundle(arguments.bundle), arguments.checkpoint, scans_of(arguments.scans, arguments.topic))
+    bundle = open_bundle(arguments.bundle)
+    intensity_max = bundle.manifest.preprocessing.intensity_max
+    scans = scans_of(arguments.scans, intensity_max, arguments.topic, arguments.intensity_max)
+    parity = measure(bundle, arguments.checkpoint, scans)
     command_line.say(table(parity))
     content = json.dumps({**asdict(parity), "holds": parity.holds}, indent=1) + "\n"
     for path in (arguments.bundle / REPORT, arguments.out):

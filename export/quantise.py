@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from tqdm import tqdm
 
 from export.calibration import Input, calibrate
-from export.scan_arguments import add_scan_arguments
+from export.scan_arguments import add_scan_arguments, check_scan_arguments
 from export.scans import scans_of_source
 from export.whole_steps import in_whole_steps
 from relidar import command_line
@@ -95,15 +95,20 @@ def main() -> None:
     add_scan_arguments(parser, "taken evenly", required=True)
     parser.add_argument("--most", type=int, default=MOST, help="scans of each source, at least 2; default %(default)s")
     arguments = parser.parse_args()
+    check_scan_arguments(parser, arguments)
     if arguments.most < 2:
         parser.error("--most must be at least 2")
     bundle = open_bundle(arguments.bundle)
-    scans = (scan for source in arguments.scans for scan in scans_of_source(source, arguments.most, arguments.topic))
-    voxels = (voxelise(scan.xyz_m, scan.intensity, bundle.manifest.preprocessing) for scan in scans)
+    preprocessing = bundle.manifest.preprocessing
+    how = (preprocessing.intensity_max, arguments.most, arguments.topic, arguments.intensity_max)
+    scans = (scan for source in arguments.scans for scan in scans_of_source(source, *how))
+    voxels = [voxelise(scan.xyz_m, scan.intensity, preprocessing) for scan in scans]
     usable = [scan for scan in voxels if len(scan.coordinates)]
     kept = quantise(bundle, usable)
     held_out = len(usable[::HELD_OUT])
     words = f"calibrated on {len(usable) - held_out} scans; int8 keeps {kept:.2%} of the labels of {held_out} that were held out"
+    if len(usable) < len(voxels):
+        words += f"; {len(voxels) - len(usable)} scans have no point in range and were left out"
     command_line.say(f"{arguments.bundle / CPU_INT8_PROGRAM}: {words}")
 
 

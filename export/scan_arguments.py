@@ -1,12 +1,14 @@
-"""--scans and --topic, the same for every command that reads scans."""
+"""--scans and what belongs to it, the same for every command that reads scans."""
 
 import argparse
+import math
 
 from relidar import command_line
 
 
 def add_scan_arguments(parser: argparse.ArgumentParser, use: str, required: bool = False) -> None:
-    """Adds `scans`, a list of paths for `export.scans.scans_of_source`, and `topic`, the list of topics of the bags among them.
+    """Adds `scans`, a list of paths for `export.scans.scans_of_source`, `topic`, the topics of the bags among them, and
+    `intensity_max`, their value of a full return.
 
     Args:
         parser: of the command.
@@ -28,9 +30,16 @@ def add_scan_arguments(parser: argparse.ArgumentParser, use: str, required: bool
         default=[],
         help="PointCloud2 topic of the bags among --scans, repeatable; `all` (default: the only one)",
     )
+    parser.add_argument(
+        "--intensity-max",
+        type=float,
+        help="value of a full return in --scans (default: 255 in .pcd.bin, 1 in velodyne/*.bin, the student's in bags and .npz)",
+    )
 
 
 def check_scan_arguments(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Ends the command where a topic was named, but nothing to find it in."""
-    if arguments.topic and not arguments.scans:
-        parser.error("--topic goes with --scans")
+    """Ends the command where something is said of scans that are not given, or that cannot be."""
+    if (arguments.topic or arguments.intensity_max is not None) and not arguments.scans:
+        parser.error("--topic and --intensity-max go with --scans")
+    if arguments.intensity_max is not None and not 0 < arguments.intensity_max < math.inf:
+        parser.error(f"--intensity-max is {arguments.intensity_max}, expected more than 0")

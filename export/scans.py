@@ -1,13 +1,18 @@
-"""Scans that an export needs: one for the golden answer, more for the engine's capacities and for int8."""
+"""Scans that an export needs: one for the golden answer, more for the engine's capacities and for int8.
+
+Their intensities come in the unit that the student was trained with.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from distill import nuscenes_frames, semantic_kitti
 from distill.config import TrainConfig
-from distill.datasets import read_cloud, read_keyframes
+from distill.datasets import full_return, read_cloud, read_keyframes
 from distill.scan_folder import read_scan
 from export.assemble import RawScan
 from relidar import config_file
@@ -16,6 +21,8 @@ from relidar.errors import ConfigError, DatasetError
 from relidar.pointcloud2 import decode
 
 T = TypeVar("T")
+Points = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""xyz_m (N, 3) and intensity (N,)."""
 
 SCANS = 64
 """Taken evenly from all there are; enough for a percentile, few enough for seconds."""
@@ -33,27 +40,36 @@ def scans_of_run(checkpoint: Path) -> list[RawScan]:
         raise ConfigError(f"{path}: not there, so the run's dataset is not known; give a folder of scans with --scans.")
     config = config_file.load(path, TrainConfig)
     frames = read_keyframes(config.data, config.data.val_split)
-    return [_read(frame.cloud) for frame in _evenly(frames)]
+    gain = config.preprocessing.intensity_max / full_return(config.data)
+    return [_scaled(*read_cloud(frame.cloud), gain) for frame in _evenly(frames, SCANS)]
 
 
-def scans_of_source(source: Path, most: int = SCANS, topics: Sequence[str] = ()) -> Iterator[RawScan]:
+def scans_of_source(
+    source: Path, intensity_max: float, most: int = SCANS, topics: Sequence[str] = (), full_return: float | None = None
+) -> Iterator[RawScan]:
     """Up to `most` scans, taken evenly, of a bag, a dataset or a folder; each is read when it is asked for.
 
     Args:
         source: a bag as `relidar.bags.CloudBag` opens it, or a folder with nuScenes' .pcd.bin, SemanticKITTI's velodyne/*.bin or
             labelled .npz, as deep as they lie.
+        intensity_max: the student's value of a full return.
         most: at least 1.
         topics: of a bag; none takes its only PointCloud2 topic.
+        full_return: the source's value of a full return; without it that of nuScenes in .pcd.bin, of SemanticKITTI in .bin, and
+            the student's own in bags and .npz, which do not say.
 
     Raises:
         BagError, DatasetError: there is none, or it is damaged. MalformedCloudError: a cloud of the bag cannot be read.
     """
     if source.is_dir() and not (source / "metadata.yaml").is_file():
-        yield from map(_read, _evenly(_files(source), most))
+        for path in _evenly(_files(source), most):
+            yield _scaled(*_read(path), intensity_max / (full_return or _known_return(path) or intensity_max))
         return
     with CloudBag(source, topics) as bag:
         wanted = set(_evenly(range(len(bag)), most))
-        yield from (_decoded(cloud) for index, cloud in enumerate(bag) if index in wanted)
+        for index, cloud in enumerate(bag):
+            if index in wanted:
+                yield _scaled(*_decoded(cloud), intensity_max / (full_return or intensity_max))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -67,18 +83,27 @@ def _files(folder: Path) -> list[Path]:
     return paths
 
 
-def _evenly(items: Sequence[T], most: int = SCANS) -> list[T]:
+def _evenly(items: Sequence[T], most: int) -> list[T]:
     return [items[index] for index in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]
 
 
-def _decoded(cloud: RecordedCloud) -> RawScan:
+def _decoded(cloud: RecordedCloud) -> Points:
     decoded = decode(cloud.layout, cloud.data)
-    intensity = np.zeros(len(decoded.xyz_m), np.float32) if decoded.intensity is None else decoded.intensity
-    return RawScan(decoded.xyz_m, intensity)
+    return decoded.xyz_m, np.zeros(len(decoded.xyz_m), np.float32) if decoded.intensity is None else decoded.intensity
 
 
-def _read(path: Path) -> RawScan:
+def _read(path: Path) -> Points:
     if path.suffix == ".npz":
         scan = read_scan(path)
-        return RawScan(np.ascontiguousarray(scan.xyz_m), np.ascontiguousarray(scan.intensity))
-    return RawScan(*read_cloud(path))
+        return np.ascontiguousarray(scan.xyz_m), np.ascontiguousarray(scan.intensity)
+    return read_cloud(path)
+
+
+def _known_return(path: Path) -> float | None:
+    if path.suffix == ".npz":
+        return None
+    return nuscenes_frames.INTENSITY_MAX if path.name.endswith(".pcd.bin") else semantic_kitti.INTENSITY_MAX
+
+
+def _scaled(xyz_m: NDArray[np.float32], intensity: NDArray[np.float32], gain: float) -> RawScan:
+    return RawScan(xyz_m, intensity * np.float32(gain))

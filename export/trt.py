@@ -39,6 +39,7 @@ def write_bundle_of(
     out: Path,
     sources: Sequence[Path] = (),
     topics: Sequence[str] = (),
+    full_return: float | None = None,
     prompts: Path | None = None,
     text: Path | None = None,
     with_text_encoder: bool = False,
@@ -58,7 +59,10 @@ def write_bundle_of(
 
     from export.scans import scans_of_run, scans_of_source
 
-    given = [scan for source in sources for scan in scans_of_source(source, topics=topics)]
+    intensity_max = student.preprocessing.intensity_max
+    given = [
+        scan for source in sources for scan in scans_of_source(source, intensity_max, topics=topics, full_return=full_return)
+    ]
     write_bundle(student, given if sources else scans_of_run(checkpoint), out, text_encoder=encoder)
 
 
@@ -88,7 +92,14 @@ def main() -> None:
     path: Path = arguments.source
     if not path.is_dir():
         path = arguments.out or path.parent / "bundle"
-        given = (arguments.scans, arguments.topic, arguments.prompts, arguments.text, arguments.text_encoder)
+        given = (
+            arguments.scans,
+            arguments.topic,
+            arguments.intensity_max,
+            arguments.prompts,
+            arguments.text,
+            arguments.text_encoder,
+        )
         write_bundle_of(arguments.source, path, *given)
         command_line.say(f"bundle: {path}")
     bundle = open_bundle(path)

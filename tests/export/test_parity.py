@@ -121,16 +121,17 @@ def test_the_command_keeps_its_figures_in_the_bundle_and_takes_folders(
 def test_a_few_scans_of_a_source_are_taken_evenly(tmp_path: Path) -> None:
     for index in range(30):
         np.full((2, 5), index, np.float32).tofile(tmp_path / f"{index:02}.pcd.bin")
-    (scans,) = scans_of([tmp_path]).values()
+    (scans,) = scans_of([tmp_path], 255).values()
     assert len(scans) == SCANS_OF_A_SOURCE
     assert (scans[0][0][0, 0], scans[-1][0][0, 0]) == (0, 29)
 
 
-@pytest.mark.parametrize("name", ["nuscenes-lidarseg-range", "semantickitti-range"])
-def test_half_precision_keeps_the_labels_of_real_scans(tiny_bundle: Path, relidar_data: Path, name: str) -> None:
-    points = np.load(relidar_data / name / "000.npz", allow_pickle=False)["points"]
-    scan = (np.ascontiguousarray(points[:, :3]), np.ascontiguousarray(points[:, 3]))
-    (scan_set,) = measure(open_bundle(tiny_bundle), None, {name: [scan]}).scan_sets
+@pytest.mark.parametrize(("name", "full_return"), [("nuscenes-lidarseg-range", 255), ("semantickitti-range", 1)])
+def test_half_precision_keeps_the_labels_of_real_scans(
+    tiny_bundle: Path, relidar_data: Path, name: str, full_return: float
+) -> None:
+    sets = scans_of([relidar_data / name], open_bundle(tiny_bundle).manifest.preprocessing.intensity_max, full_return=full_return)
+    (scan_set,) = measure(open_bundle(tiny_bundle), None, {name: next(iter(sets.values()))[:1]}).scan_sets
     (half,) = [form for form in scan_set.forms if form.precision == "fp16"]
     assert half.label_agreement >= LABEL_AGREEMENT["fp16"]
 

@@ -39,7 +39,7 @@ def test_arrays_have_their_shapes_types_and_lines_of_their_own() -> None:
     assert [array.dtype for array in ReusedMemory().arrays(SHAPES)] == [np.int32] * 4
     assert all(array.flags.c_contiguous and array.flags.writeable for array in arrays)
     assert not any(np.shares_memory(one, other) for one, other in itertools.combinations(arrays, 2))
-    assert len({array.ctypes.data % 64 for array in arrays}) == 1
+    assert all(array.ctypes.data % 64 == 0 for array in arrays)
 
 
 def test_memory_serves_again_once_nothing_refers_to_it() -> None:

@@ -127,7 +127,20 @@ def test_impossible_scans_are_refused(scan: int) -> None:
         build_rulebook(np.zeros((1, 3), np.int32), 1, np.array([scan], np.int32))
 
 
-@pytest.mark.parametrize(("cells", "scans"), [((4, 2), 4), ((4,), 4), ((4, 3), 3), ((4, 3), 5)])
-def test_arrays_that_do_not_belong_together_are_refused(cells: tuple[int, ...], scans: int) -> None:
-    with pytest.raises(CloudError, match=r"expected \(V, 3\) and \(V,\)"):
+@pytest.mark.parametrize(
+    ("cells", "scans"), [((4, 2), (4,)), ((4,), (4,)), ((4, 3), (3,)), ((4, 3), (5,)), ((4, 3), (4, 1)), ((), ())]
+)
+def test_arrays_that_do_not_belong_together_are_refused(cells: tuple[int, ...], scans: tuple[int, ...]) -> None:
+    with pytest.raises(CloudError, match=r"expected int32 \(V, 3\) and \(V,\)"):
         build_rulebook(np.zeros(cells, np.int32), 2, np.zeros(scans, np.int32))
+
+
+@pytest.mark.parametrize(("cells", "scans"), [(np.int64, np.int32), (np.int32, np.int64), (np.float32, np.int32)])
+def test_other_types_which_int32_would_wrap_or_cut_are_refused(cells: type, scans: type) -> None:
+    with pytest.raises(CloudError, match=r"expected int32 \(V, 3\) and \(V,\)"):
+        build_rulebook(np.zeros((1, 3), cells), 2, np.zeros(1, scans))
+
+
+def test_no_level_is_refused() -> None:
+    with pytest.raises(CloudError, match="0 levels, expected at least 1"):
+        build_rulebook(np.zeros((1, 3), np.int32), 0)

@@ -42,8 +42,9 @@ class ReusedMemory:
         for shape, dtype in zip(shapes, each, strict=True):
             starts.append(starts[-1] + -(-math.prod(shape) * dtype.itemsize // _ALIGNED) * _ALIGNED)
         with _lock:
-            block = self._free_block(starts[-1])
-            return [np.ndarray(shape, dtype, block, at) for shape, dtype, at in zip(shapes, each, starts[:-1], strict=True)]
+            block = self._free_block(starts[-1] + _ALIGNED)
+            first = -block.ctypes.data % _ALIGNED
+            return [np.ndarray(shape, dtype, block, first + at) for shape, dtype, at in zip(shapes, each, starts[:-1], strict=True)]
 
     def _free_block(self, size: int) -> NDArray[np.uint8]:
         # Every view refers to its block, so one that has two references, the list and this question, has no view.

@@ -92,12 +92,16 @@ def build_rulebook(
         threads: at most so many; 0 = one a core. The tables do not depend on it.
 
     Raises:
-        CloudError: cells out of bounds or repeated, or arrays of another shape.
+        CloudError: cells out of bounds or repeated, arrays of another shape or type, or no level.
     """
-    cells = np.ascontiguousarray(coordinates, dtype=np.int32)
+    cells = np.ascontiguousarray(coordinates)
     scans = np.zeros(len(cells), np.int32) if scan_of_voxel is None else scan_of_voxel
-    if cells.shape != (len(scans), 3):
-        raise CloudError(f"rulebook: cells {cells.shape}, scans {scans.shape}; expected (V, 3) and (V,).")
+    if cells.shape != (len(cells), 3) or scans.shape != (len(cells),) or not cells.dtype == scans.dtype == np.int32:
+        raise CloudError(
+            f"rulebook: cells {cells.dtype} {cells.shape}, scans {scans.dtype} {scans.shape}; expected int32 (V, 3) and (V,)."
+        )
+    if levels < 1:
+        raise CloudError(f"rulebook: {levels} levels, expected at least 1.")
     slots, keys = _scratch.arrays([(slots_needed(len(cells)),), (len(cells),)], [np.int32, np.int64])
     voxel_keys(cells, scans, keys, threads)
     pyramid = [_level(0, keys, slots)]

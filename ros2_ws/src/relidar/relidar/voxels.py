@@ -84,7 +84,7 @@ def voxelise(xyz_m: NDArray[np.float32], intensity: NDArray[np.float32] | None, 
 
     Args:
         xyz_m: (N, 3) points in the sensor frame, metres; NaN and infinities allowed.
-        intensity: (N,) in [0, spec.intensity_max]; None counts as 0, as does a value that is not finite.
+        intensity: (N,), clipped to [0, spec.intensity_max]; None and NaN count as 0.
         spec: grid, features and range.
         threads: at most so many; 0 = one a core. The voxels do not depend on it.
 

@@ -67,7 +67,7 @@ class CompiledProgram:
         """(V, C_in) -> (V, D) unit rows. Raises BackendError for features and tables that do not fit the network."""
         self._check(features, rulebook)
         columns = self._plan.answer_columns
-        answer = self._answers.arrays([(len(features), columns)])[0].view(np.float32)
+        answer = self._answers.arrays([(len(features), columns)], np.float32)[0]
         with self._lock:
             self._run(*self._steps(features, rulebook, answer.ctypes.data, 0))
         width = self._plan.answer.weight.shape[2]

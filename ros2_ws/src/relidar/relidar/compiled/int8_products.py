@@ -10,7 +10,7 @@ from relidar.compiled.memory import f32_at, i32_at, i64_at
 from relidar.compiled.products import start_with_bias
 
 INT8_DEPTH_CHUNK = 1024
-"""Channels that are multiplied before the next panel's turn: their weights, 16 KB, stay in the first-level cache."""
+"""Channels that are multiplied before the next panel's turn: their weights, 16 KB of 16 columns, stay in the nearest caches."""
 
 _int8_1, _int8_2, _int8_3, _int8_4 = tile(1, "int8"), tile(2, "int8"), tile(3, "int8"), tile(4, "int8")
 

@@ -11,9 +11,9 @@ rows it shares a tile with. A tile that starts its rows has `=` for `+=`, and it
 for before the loop, so that they are in the cache after it. All arguments are addresses and strides in bytes; nothing is checked
 here, but by those who made them.
 
-In int8 activations are 0..255 and weights -63..63: the sum of two products fits into 16 bits (2 x 255 x 63 < 2^15), so that
-vpmaddubsw of AVX2 and AVX-512 never saturates, and four products a lane cost two multiplications instead of four. AVX-512 VNNI
-has one instruction for all four.
+In int8 activations are 0..255 and weights -63..63: the sum of two products fits into 16 bits (2 x 255 x 63 < 2^15). So on any
+processor they are multiplied and added up in 16 bits, vpmaddubsw of AVX2 and AVX-512, which does both, never saturates, and four
+products a lane cost two multiplications instead of four. AVX-512 VNNI has one instruction for all four.
 """
 
 from collections.abc import Callable
@@ -127,12 +127,10 @@ def _add_four(builder: _Builder, total: Any, activations: Any, weights: Any) -> 
         pairs = _call(builder, names[1], wide, [activations, weights])
         fours = _call(builder, names[2], total.type, [pairs, ir.Constant(wide, [1] * (2 * LANES))])
         return builder.add(total, fours)
-    every = ir.VectorType(_I32, 4 * LANES)
-    product = builder.mul(builder.zext(activations, every), builder.sext(weights, every))
-    for first in range(4):
-        lanes = ir.Constant(ir.VectorType(_I32, LANES), list(range(first, 4 * LANES, 4)))
-        total = builder.add(total, builder.shuffle_vector(product, ir.Constant(every, ir.Undefined), lanes))
-    return total
+    every = ir.VectorType(_I16, 4 * LANES)
+    products = builder.mul(builder.zext(activations, every), builder.sext(weights, every))
+    pairs = builder.sext(_neighbours_added(builder, products), ir.VectorType(_I32, 2 * LANES))
+    return builder.add(total, _neighbours_added(builder, pairs))
 
 
 _PAIRS_AND_FOURS = {
@@ -140,6 +138,14 @@ _PAIRS_AND_FOURS = {
     512: ("avx512bw", "llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
 }
 """By bits of a vector: the feature, and its instructions that add up two products of bytes, and two of those sums."""
+
+
+def _neighbours_added(builder: _Builder, values: Any) -> Any:
+    """<2 n> -> <n>"""
+    lanes = values.type.count
+    even, odd = (ir.Constant(ir.VectorType(_I32, lanes // 2), list(range(first, lanes, 2))) for first in (0, 1))
+    nothing = ir.Constant(values.type, ir.Undefined)
+    return builder.add(builder.shuffle_vector(values, nothing, even), builder.shuffle_vector(values, nothing, odd))
 
 
 def _call(builder: _Builder, intrinsic_name: str, returned: Any, arguments: list[Any]) -> Any:

@@ -12,7 +12,7 @@ from relidar.compiled.memory import f32_at, i32_at, i64_at, prefetch
 from relidar.program import SMALLEST_NORM
 
 F32_DEPTH_CHUNK = 256
-"""Channels that are multiplied before the next panel's turn: their weights, 16 KB, stay in the first-level cache."""
+"""Channels that are multiplied before the next panel's turn: their weights, 16 KB of 16 columns, stay in the nearest caches."""
 F32_ROWS_CHUNK = 36
 """Rows that meet all panels before the next rows' turn, so that they stay in the first-level cache too; whole tiles."""
 

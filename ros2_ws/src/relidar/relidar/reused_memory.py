@@ -44,7 +44,8 @@ class ReusedMemory:
         with _lock:
             block = self._free_block(starts[-1] + _ALIGNED)
             first = -block.ctypes.data % _ALIGNED
-            return [np.ndarray(shape, dtype, block, first + at) for shape, dtype, at in zip(shapes, each, starts[:-1], strict=True)]
+            places = [first + start for start in starts[:-1]]
+            return [np.ndarray(shape, dtype, block, at) for shape, dtype, at in zip(shapes, each, places, strict=True)]
 
     def _free_block(self, size: int) -> NDArray[np.uint8]:
         # Every view refers to its block, so one that has two references, the list and this question, has no view.

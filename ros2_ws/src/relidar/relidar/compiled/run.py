@@ -9,12 +9,7 @@ The functions work on addresses, which `relidar.compiled.plan` fills in. `relida
 network once, `CompiledProgram` checks the shapes of each scan, and `pairs_of_block` the rows that its tables name.
 """
 
-import zlib
-from pathlib import Path
-from typing import Any
-
-import numba
-
+from relidar.cached_kernel import cached_kernel
 from relidar.compiled.block_pairs import pairs_of_block
 from relidar.compiled.layer import layer_of_block
 from relidar.compiled.memory import atomic_add, meet
@@ -22,34 +17,26 @@ from relidar.compiled.scores import scores_of_block
 from relidar.compiled.steps import COUNTERS, MEETINGS, PAIRS, SCORES
 
 
-def _compiled_as(sources: int) -> Any:
-    @numba.njit(nogil=True, cache=True)
-    def run(steps, shared, threads, every_row, scratch):  # type: ignore[no-untyped-def]
-        for index in range(len(steps)):
-            step = steps[index]
+@cached_kernel(sources=("relidar.compiled", "relidar.program", "relidar.rulebook"))
+def run(steps, shared, threads, every_row, scratch):  # type: ignore[no-untyped-def]
+    """Does one thread's share of all steps; returns when all threads have done theirs.
+
+    Args:
+        steps: of type STEP.
+        shared: address of int64 (COUNTERS + steps,), zero at the start, the same for all threads of a scan.
+        threads: how many of them call this.
+        every_row: address of int32 0, 1, 2, ... as many as any step has rows.
+        scratch: address of this thread's own memory, as much as the steps ask for.
+    """
+    for index in range(len(steps)):
+        step = steps[index]
+        block = atomic_add(shared + 8 * (COUNTERS + index), 1)
+        while block < step.blocks:
+            if step.kind == PAIRS:
+                pairs_of_block(step, block, shared, scratch)
+            elif step.kind == SCORES:
+                scores_of_block(step, block, every_row, scratch)
+            else:
+                layer_of_block(step, block, every_row, scratch)
             block = atomic_add(shared + 8 * (COUNTERS + index), 1)
-            while block < step.blocks:
-                if step.kind == PAIRS:
-                    pairs_of_block(step, block, shared, scratch)
-                elif step.kind == SCORES:
-                    scores_of_block(step, block, every_row, scratch)
-                else:
-                    layer_of_block(step, block, every_row, scratch)
-                block = atomic_add(shared + 8 * (COUNTERS + index), 1)
-            meet(shared + 8 * MEETINGS, threads * (index + 1))
-        return sources
-
-    return run
-
-
-# numba looks at the source file of `run` alone when it decides whether what it has on disk is still right. Compiling takes long,
-# so it is not done anew for every change in the package (as `cached_kernel` does), but for those of what goes into the code.
-_HERE = Path(__file__).parent
-_SOURCES = (*sorted(_HERE.glob("*.py")), _HERE.parent / "program.py", _HERE.parent / "rulebook.py")
-run = _compiled_as(zlib.crc32(b"".join(path.read_bytes() for path in _SOURCES)))
-"""run(steps, shared, threads, every_row, scratch) does one thread's share of all steps; it returns when all have done theirs.
-
-steps: of type STEP. shared: address of int64 (COUNTERS + steps,), zero at the start, the same for all threads of a scan.
-threads: how many of them call this. every_row: address of int32 0, 1, 2, ... as many as any step has rows.
-scratch: address of this thread's own memory, as much as the steps ask for.
-"""
+        meet(shared + 8 * MEETINGS, threads * (index + 1))

@@ -16,6 +16,7 @@ class Optim(Model):
 class Config(Model):
     kind: Literal["a", "b"] = "a"
     optim: Optim = Optim()
+    other: Optim = Optim()
     sizes: tuple[float, ...] = ()
 
 
@@ -44,6 +45,9 @@ def test_a_file_holds_differences_only(tmp_path: Path) -> None:
         ("sizes: 2020-01-01", "only strings, numbers"),
         ("[1, 2]", "found a list at top level"),
         ("a: [", "not readable as YAML"),
+        ("kind: a\n\nkind: b", "key 'kind' is in line 1 and again in line 3"),
+        ("optim:\n  lr: 1.0\n  'lr': 1.0", "key 'lr' is in line 2 and again in line 3"),
+        ("optim: &a {lr: 1.0}\nother: {<<: *a, steps: 1, steps: 2}", "key 'steps' is in line 2 and again in line 2"),
         ("!!python/object/apply:os.getcwd []", "not readable as YAML"),
         ("a: 2020-13-45", "not readable as YAML"),
         ("[" * 5000, "not readable as YAML"),
@@ -88,6 +92,26 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 )
 def test_overrides_win(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert loaded(tmp_path, "optim: {lr: 0.5}", *words).optim.lr == 1e-3
+
+
+def test_an_override_leaves_other_sections_of_the_same_anchor_alone(tmp_path: Path) -> None:
+    for text in ("optim: &a {lr: 2.0}\nother: *a", "optim: &a {lr: 2.0}\nother:\n  <<: *a"):
+        assert loaded(tmp_path, text, "--optim.lr", "0.5") == Config(optim=Optim(lr=0.5), other=Optim(lr=2.0))
+
+
+def test_an_empty_section_takes_overrides(tmp_path: Path) -> None:
+    words = ("--optim.lr", "0.5", "--optim.steps", "3")
+    assert loaded(tmp_path, "optim:", *words) == Config(optim=Optim(lr=0.5, steps=3))
+
+
+def test_merged_keys_may_be_given_anew(tmp_path: Path) -> None:
+    text = "optim: &a {lr: 2.0, steps: 1}\nother: &b {<<: *a, steps: 2}"
+    assert loaded(tmp_path, text) == Config(optim=Optim(lr=2.0, steps=1), other=Optim(lr=2.0, steps=2))
+    text = "optim:\n  <<: {lr: 2.0}\n  <<: {steps: 1}"
+    assert loaded(tmp_path, text) == Config(optim=Optim(lr=2.0, steps=1))
+    # What was merged is merged once more, beside what it is of.
+    text = "other: &b {<<: &a {lr: 2.0, steps: 1}, steps: 2}\noptim: {<<: [*b, *a], lr: 3.0}"
+    assert loaded(tmp_path, text) == Config(optim=Optim(lr=3.0, steps=2), other=Optim(lr=2.0, steps=2))
 
 
 @pytest.mark.parametrize(

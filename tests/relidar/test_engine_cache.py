@@ -74,11 +74,29 @@ def test_a_device_without_space_is_told_by_its_name(bundle: Bundle, key: EngineK
 def test_what_a_killed_builder_left_is_removed(bundle: Bundle, key: EngineKey) -> None:
     path = plan_path(bundle, key)
     path.parent.mkdir()
-    half = path.with_name(f".{path.name}.abc.plan")
-    half.write_bytes(b"half")
+    halves = [path.with_name(f".{path.stem}.{ending}.abc.{ending}") for ending in ("plan", "json")]
+    for half in halves:
+        half.write_bytes(b"half")
     with building(bundle):
-        assert not half.exists()
+        assert not any(half.exists() for half in halves)
         store_plan(bundle, key, b"plan")
+
+
+def test_only_what_a_builder_leaves_is_removed_and_all_of_it_that_can_be(bundle: Bundle, key: EngineKey) -> None:
+    store_plan(bundle, key, b"plan")
+    folder = bundle.path / ENGINES
+    names = [".gitignore", ".notes.json", *(f".{key.digest}.{ending}.folder.{ending}" for ending in ("plan", "json"))]
+    for name in names[:2]:
+        (folder / name).touch()
+    for name in names[2:]:  # which cannot be unlinked
+        (folder / name).mkdir()
+    halves = [folder / f".{key.digest}.{ending}.abc.{ending}" for ending in ("plan", "json")]
+    for half in halves:
+        half.touch()
+    with building(bundle):
+        assert not any(half.exists() for half in halves)
+        assert all((folder / name).exists() for name in names)
+        assert load_plan(bundle, key) == b"plan"
 
 
 def test_without_locks_nothing_of_others_is_removed(bundle: Bundle, key: EngineKey, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Pairs against a walk through all slots."""
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -68,3 +69,13 @@ def test_pairs_outlive_those_listed_after_them() -> None:
 def test_a_table_of_too_few_or_too_many_offsets_is_refused(offsets: int) -> None:
     with pytest.raises(CloudError, match=f"{offsets}"):
         table_pairs([np.zeros((3, offsets), np.int32)])
+
+
+@pytest.mark.parametrize("shape", [(), (27,), (3, 27, 1)])
+def test_a_table_of_other_dimensions_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(CloudError, match=re.escape(f"tables [(3, 27), {shape}]")):
+        table_pairs([np.zeros((3, 27), np.int32), np.zeros(shape, np.int32)])
+
+
+def test_no_tables_have_no_pairs() -> None:
+    assert table_pairs([]) == []

@@ -136,6 +136,13 @@ def test_an_empty_cloud_needs_no_fields_but_must_have_no_data() -> None:
         decode(CloudLayout(1, 0, XYZI, 16, 16), bytes(16))
 
 
+def test_data_that_does_not_lie_in_one_piece_is_refused() -> None:
+    for data in (memoryview(bytes(64))[::2], np.zeros((8, 8), np.uint8)[:, ::2]):
+        with pytest.raises(MalformedCloudError, match="contiguous") as caught:
+            decode(GOOD, data)
+        assert caught.value.cause == "data_layout"
+
+
 def test_padding_fields_of_pcl_may_repeat() -> None:
     padded = replace(GOOD, fields=(*XYZI[:3], CloudField("_", 12, 2), CloudField("_", 13, 2, 3)))
     assert decode(padded, bytes(32)).intensity is None

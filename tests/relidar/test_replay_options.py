@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relidar.replay_options import ReplayOptions, is_finished
+from relidar.errors import ConfigError
+from relidar.replay_options import ReplayOptions, check_same, is_finished
 
 
 def test_a_bag_is_done_once_unless_something_changed(
@@ -57,6 +58,19 @@ def test_a_result_stands_while_nothing_it_depends_on_changes(
     assert not is_finished(tmp_path, options, bag)
     (tmp_path / "result.json").write_text("[]")
     assert not is_finished(tmp_path, options, bag)
+
+
+def test_what_a_killed_run_left_is_no_result(tmp_path: Path, tiny_bundle: Path, record: Callable, scan_of: Callable) -> None:
+    bag = record(tmp_path / "bag", [scan_of(np.ones((9, 3)), np.zeros(9))])
+    options = ReplayOptions(tiny_bundle)
+    out = tmp_path / "out"
+    for name in (".monday.xyz", ".monday.xyz.old"):
+        (out / "bags" / name).mkdir(parents=True)
+        (out / "bags" / name / "result.json").write_text(json.dumps({"inputs": options.inputs(bag)}))
+    check_same(out, replace(options, write=True))
+    (out / "bags/.monday.xyz").rename(out / "bags/monday")
+    with pytest.raises(ConfigError, match="bags/monday was made with another choice of write"):
+        check_same(out, replace(options, write=True))
 
 
 def test_results_of_another_bundle_or_other_options_are_not_replaced(

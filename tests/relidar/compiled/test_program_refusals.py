@@ -1,5 +1,7 @@
 """Networks and scans that a compiled program does not take."""
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +64,16 @@ def two_halves() -> tuple[Step, ...]:
     return linear("left", 24, 24, "a"), linear("right", 24, 24, "a"), Concat("pair", "left", "right")
 
 
+def head_of_two(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The head's rows are of a sum."""
+    sums = linear("k", 33, 20, "h"), Add("l", "j", "k"), Normalise(UNIT_FEATURES, "l")
+    return *steps[:-2], replace(steps[-2], output="j"), *sums
+
+
+def three_summands() -> tuple[Step, ...]:
+    return *sum_with("left", "a", 24), Add("sum of three", "sum with left", "a")
+
+
 def sum_with(name: str, residual: str, channels: int) -> tuple[Step, ...]:
     convolution = Convolution(
         "as wide", "a", "submanifold_0", np.ones((27, 24, channels), np.float32), np.zeros(channels, np.float32)
@@ -69,31 +81,40 @@ def sum_with(name: str, residual: str, channels: int) -> tuple[Step, ...]:
     return convolution, Add(f"sum with {name}", "as wide", residual)
 
 
+NOT_BY_ITSELF = "{} does not follow a product of its own, which this executor cannot run"
+IN_TWO = "a value is part of two concatenations"
+
+
 @pytest.mark.parametrize(
-    "steps",
+    ("added", "said"),
     [
-        lambda steps: (*steps[:2], Cast("half", "a", True), *steps[2:]),
-        lambda steps: (*steps[:2], Relu("again", "a"), *steps[2:]),
-        lambda steps: (*steps[:2], Add("sum", "a", "a"), *steps[2:]),
-        lambda steps: (*steps[:1], Concat("pair", FEATURES, "a0"), *steps[1:]),
-        lambda steps: (*steps[:-2], replace(steps[-2], output=UNIT_FEATURES)),
-        lambda steps: (*steps[:2], Normalise("unit", "a"), *steps[2:]),
-        lambda steps: (*steps[:2], *unit_rows(), *steps[2:]),
-        lambda steps: (*steps[:2], *sum_with("input", FEATURES, 2), *steps[2:]),
-        lambda steps: (*steps[:2], *two_halves(), *sum_with("pair", "pair", 48), *steps[2:]),
-        lambda steps: (
-            *steps[:-2],
-            replace(steps[-2], output="j"),
-            linear("k", 33, 20, "h"),
-            Add("l", "j", "k"),
-            Normalise(UNIT_FEATURES, "l"),
-        ),
+        ((Cast("half", "a", True),), "no Cast in this executor"),
+        ((Relu("again", "a"),), NOT_BY_ITSELF.format("Relu 'again'")),
+        ((Add("sum", "a", "a"),), NOT_BY_ITSELF.format("Add 'sum'")),
+        ((Normalise("unit", "a"),), NOT_BY_ITSELF.format("Normalise 'unit'")),
+        (three_summands(), "'sum of three' adds more than two values"),
+        (unit_rows(), "'early' has unit rows before the end"),
+        (sum_with("input", FEATURES, 2), "'sum with input' adds 'features', no product's"),
+        ((*two_halves(), *sum_with("pair", "pair", 48)), "'sum with pair' adds 'pair', no product's"),
+        ((linear("left", 24, 24, "a"), Concat("pair", FEATURES, "left")), IN_TWO),
+        ((linear("left", 24, 24, "a"), Concat("pair", "left", "a")), IN_TWO),  # as `a` is of "g"
+        ((*two_halves(), linear("third", 24, 24, "a"), Concat("three", "pair", "third")), IN_TWO),
     ],
 )
-def test_a_network_of_another_form_is_refused(steps: object) -> None:
+def test_a_network_of_another_form_is_refused(added: tuple[Step, ...], said: str) -> None:
     program, _ = small()
-    with pytest.raises(BackendError, match="take another backend"):
-        CompiledProgram(replace(program, steps=steps(program.steps)), 1)  # type: ignore[operator]
+    steps = *program.steps[:2], *added, *program.steps[2:]
+    with pytest.raises(BackendError, match=f"^compiled-cpu: {re.escape(said)}; take another backend.$"):
+        CompiledProgram(replace(program, steps=steps), 1)
+
+
+@pytest.mark.parametrize(
+    "changed", [lambda steps: (*steps[:-2], replace(steps[-2], output=UNIT_FEATURES)), head_of_two], ids=["no unit rows", "a sum"]
+)
+def test_a_network_with_another_head_is_refused(changed: Callable[[tuple[Step, ...]], tuple[Step, ...]]) -> None:
+    program, _ = small()
+    with pytest.raises(BackendError, match="does not end with a linear head of unit rows; take another backend"):
+        CompiledProgram(replace(program, steps=changed(program.steps)), 1)
 
 
 def test_steps_that_do_not_fit_together_are_refused() -> None:
@@ -104,7 +125,7 @@ def test_steps_that_do_not_fit_together_are_refused() -> None:
 
 def test_int8_needs_a_calibration() -> None:
     program, _ = small()
-    with pytest.raises(BackendError, match=r"not calibrated; run `python -m export.quantise`"):
+    with pytest.raises(BackendError, match=r"not calibrated; run `python -m export\.quantise BUNDLE --scans FOLDER`"):
         CompiledProgram(program, 1, "int8")
     with pytest.raises(BackendError, match="inputs of both kinds"):
         CompiledProgram(replace(program, largest={"a": 1.0}), 1, "int8")

@@ -70,7 +70,7 @@ def open_executor(bundle: Bundle, backend: str = "auto", threads: int = 0) -> Pr
     Args:
         bundle: an opened bundle.
         backend: one of BACKENDS; "auto" takes the first of them that passes.
-        threads: on the CPU; 0 = one a core.
+        threads: of a backend on the CPU, be it only for scans over an engine's capacity; 0 = one a core.
 
     Raises:
         BundleError: the golden scan cannot be used.

@@ -2,9 +2,11 @@
 
 import difflib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
+import yaml
 from pydantic import BaseModel
 
 EXPECTED = {
@@ -19,7 +21,6 @@ EXPECTED = {
     "dict_type": "a mapping of keys to values",
     "model_type": "a mapping of keys to values",
     "model_attributes_type": "a mapping of keys to values",
-    "union_tag_not_found": "a mapping of keys to values",
     "literal_error": "{expected}",
     "union_tag_invalid": "one of {expected_tags}",
     "greater_than": "more than {gt:g}",
@@ -70,16 +71,17 @@ def _explain(
         if with_command and not of_command:
             named, source = f"--{key}", "command line"
         return f"{source}: unknown key {named!r}; {_hint(parts, error['loc'], model, '--' if named.startswith('--') else '')}"
-    if kind == "missing":
-        return f"{where}: key {key!r} is missing; add it."
+    if kind in ("missing", "union_tag_not_found"):
+        values = f" (one of {', '.join(_tags(parts[-1], error, model))})" if kind == "union_tag_not_found" else ""
+        return f"{'command line' if of_command else where}: key {key!r} is missing; add it{values}."
     context = error.get("ctx", {})
-    found = context["tag"] if kind == "union_tag_invalid" else error["input"]
+    found = error["input"][parts[-1]] if kind == "union_tag_invalid" else error["input"]
     text = json.dumps(found)
     shown = text if len(text) <= 80 else text[:77] + "..."
     if kind == "value_error":  # of a check of relidar's own; of a section it says what was found, too
         return f"{source}: {named}{': ' if isinstance(found, dict | list) else f' is {shown}, '}{context['error']}."
     expected = EXPECTED[kind].format(**context) if kind in EXPECTED else error["msg"].removeprefix("Input should be ")
-    return f"{source}: {named} is {shown}, expected {expected}{_reads_as_text(kind, found)}."
+    return f"{source}: {named} is {shown}, expected {expected}{_as_meant(kind, found)}."
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
@@ -97,20 +99,30 @@ def _keys_of(error: Mapping[str, Any], content: Mapping[str, Any]) -> list[str]:
         elif error["type"] not in ("missing", "extra_forbidden") or part != error["loc"][-1]:
             continue
         keys.append(str(part))
-    if error["type"] == "union_tag_invalid":
-        keys += [str(name) for name, value in inside.items() if value == error["ctx"]["tag"]]
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        keys.append(error["ctx"]["discriminator"].strip("'"))
     return keys
 
 
-def _reads_as_text(kind: str, found: Any) -> str:
-    """YAML 1.1 takes 1e-3 for text, which nobody expects."""
-    if kind not in ("float_type", "int_type") or not isinstance(found, str):
+def _tags(name: str, error: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
+    """The values of the key that tells which of several models a section is."""
+    fields = [inner.model_fields[name] for inner in _models_at(model, error["loc"]) if name in inner.model_fields]
+    return [repr(tag) for field in fields for tag in get_args(field.annotation)]
+
+
+def _as_meant(kind: str, found: Any) -> str:
+    """How to write a number that was taken for something else: YAML takes 1e-3 for text, the command line .5."""
+    if kind not in ("float_type", "int_type", "int_from_float") or not isinstance(found, str | float):
         return ""
     try:
         number = float(found)
     except ValueError:
         return ""
-    return f" (YAML wants it unquoted and with a point: {number!r})"
+    if kind == "float_type":
+        written = yaml.safe_dump(number).split()[0] if math.isfinite(number) else ""
+    else:  # a float holds whole numbers up to 2^53 exactly
+        written = str(int(number)) if number.is_integer() and abs(number) < 2**53 else ""
+    return f" ({'that is text; ' if isinstance(found, str) else ''}write {written})" if written else ""
 
 
 def _hint(parts: Sequence[str], location: Sequence[int | str], model: type[BaseModel], dashes: str) -> str:

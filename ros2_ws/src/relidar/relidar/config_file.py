@@ -21,6 +21,21 @@ class Model(BaseModel):
 M = TypeVar("M", bound=Model)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a repeated key, of which PyYAML would silently take the last one."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        line_of: dict[str, int] = {}
+        for key, _ in node.value:  # as written: the keys of merged mappings (<<) are put in later
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                line = key.start_mark.line + 1
+                if key.value in line_of:
+                    raise yaml.YAMLError(f"key {key.value!r} is in line {line_of[key.value]} and again in line {line}")
+                line_of[key.value] = line
+        return node
+
+
 def load(path: Path, model: type[M], overrides: Sequence[str] = ()) -> M:
     """Reads a YAML file into `model`.
 
@@ -39,9 +54,13 @@ def load(path: Path, model: type[M], overrides: Sequence[str] = ()) -> M:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, read with the safe loader; an empty file is an empty mapping."""
+    """The mapping in a YAML file, read with a safe loader; an empty file is an empty mapping.
+
+    Raises:
+        ConfigError: unreadable file, a repeated key, or no mapping.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give the path of a YAML file.") from None
     # PyYAML leaves impossible dates as ValueError (of which UnicodeDecodeError is one) and too deep nesting as RecursionError.
@@ -82,7 +101,9 @@ def _json_or_string(text: str) -> Any:
 def _assign(content: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
-        content = content.setdefault(parent, {})
-        if not isinstance(content, dict):
+        section = {} if content.get(parent) is None else content[parent]
+        if not isinstance(section, dict):
             raise ConfigError(f"--{dotted}: {parent!r} is a value, not a section.")
+        content[parent] = dict(section)  # a copy, since YAML's aliases are one object in several places
+        content = content[parent]
     content[last] = value

@@ -177,8 +177,14 @@ def building(bundle: Bundle) -> Iterator[None]:
         with suppress(OSError):
             fcntl.flock(folder, fcntl.LOCK_EX)
             # Only under the lock: without it another may be writing them now.
-            for left in (bundle.path / ENGINES).glob(".*"):
-                left.unlink(missing_ok=True)
+            _remove_half_written(bundle.path / ENGINES)
         yield
     finally:
         os.close(folder)
+
+
+def _remove_half_written(engines: Path) -> None:
+    for ending in ("plan", "json"):
+        for left in engines.glob(f".*.{ending}.*.{ending}"):  # as `atomic_file` names them
+            with suppress(OSError):
+                left.unlink()

@@ -41,11 +41,13 @@ def table_pairs(tables: Sequence[NDArray[np.int32]], threads: int = 0) -> list[P
         threads: at most so many; 0 = one a core. The pairs do not depend on it.
 
     Raises:
-        CloudError: a table has another K.
+        CloudError: a table has another K or other dimensions.
     """
-    if not all(LEAST_OFFSETS <= table.shape[1] <= MOST_OFFSETS for table in tables):
+    if not tables:
+        return []
+    if not all(table.ndim == 2 and LEAST_OFFSETS <= table.shape[1] <= MOST_OFFSETS for table in tables):
         raise CloudError(
-            f"pairs: tables {[t.shape for t in tables]}, expected {LEAST_OFFSETS} to {MOST_OFFSETS} kernel offsets each."
+            f"pairs: tables {[t.shape for t in tables]}, expected (V_out, K) each, K from {LEAST_OFFSETS} to {MOST_OFFSETS}."
         )
     tables = [np.ascontiguousarray(table, np.int32) for table in tables]
     # One call for all tables, by their addresses, since a call costs about as much as a thousand rows.

@@ -145,7 +145,10 @@ def check(layout: CloudLayout, data: Buffer) -> None:
             f"{layout.width * layout.point_step}.",
         )
     expected = layout.height * layout.row_step if layout.points else 0
-    length = np.frombuffer(data, np.uint8).size
+    try:
+        length = np.frombuffer(data, np.uint8).size
+    except (BufferError, ValueError) as error:
+        raise _malformed("data_layout", f"data is no plain row of bytes ({error}); give contiguous ones.") from None
     if length != expected:
         raise _malformed(
             "data_length",

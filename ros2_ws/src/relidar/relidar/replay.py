@@ -7,8 +7,9 @@
 
 Bags: rosbag2 (MCAP or sqlite3, also packed with zstd) and rosbag1; one that is cut off or corrupt is evaluated up to the damage,
 which the report tells. Writes OUT/report.html (one file, opens offline), OUT/report.json and OUT/bags/NAME/ for each bag. A bag
-whose result is there already is not done again unless the bag has changed. Results of another bundle, another backend or other
-options are not replaced: those need an OUT of their own.
+whose result is there already is not done again, unless the bag or its truth files have changed, or more bags shared the
+processor then than do now. Results of another bundle, another backend or other options are not replaced: those need an OUT of
+their own.
 
 The truth is a field of the clouds (--truth-field), a field of a second topic with the same stamps (--truth-topic), or files
 named by stamp, <ns>.npy or SemanticKITTI's <ns>.label (--truth-folder); --truth-map says which numbers are which classes. A point
@@ -89,7 +90,9 @@ def _parser() -> ArgumentParser:
         "--topic", action="append", default=[], help=f"PointCloud2 topic, may be repeated; `{ALL_TOPICS}` (default: the only one)"
     )
     parser.add_argument("--backend", default="auto", choices=BACKENDS, help="what runs the student (default %(default)s)")
-    parser.add_argument("--threads", type=int, default=0, help="of the CPU backend (default: what suits the machine)")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="threads that work on one scan (default: one a core, shared out among --jobs)"
+    )
     parser.add_argument("--truth-field", help=f"field with the true label of each point (default `{DEFAULT_FIELD}`)")
     parser.add_argument("--truth-topic", help="topic with the truth: clouds with the stamps and points of the replayed ones")
     parser.add_argument("--truth-folder", type=Path, help="folder with the truth: <stamp in ns>.npy or .label")

@@ -21,7 +21,7 @@ class ReplayOptions:
     bundle: Path
     backend: str = "auto"
     threads: int = 0
-    """Of the CPU backend; 0 leaves it to the backend."""
+    """That work on one scan; 0 = one a core, shared out among bags side by side."""
     topics: tuple[str, ...] = ()
     truth: TruthSource | None = None
     truth_map: Path | None = None
@@ -65,7 +65,8 @@ def is_finished(folder: Path, options: ReplayOptions, bag: Path) -> bool:
 def check_same(out: Path, options: ReplayOptions) -> None:
     """Raises ConfigError if `out` holds results of another bundle or of other options, which this replay would replace."""
     asked = options.asked()
-    for path in sorted(out.glob(f"bags/*/{RESULT}")):
+    # `*` also finds the hidden folders that killed runs leave.
+    for path in sorted(path for path in out.glob(f"bags/*/{RESULT}") if not path.parent.name.startswith(".")):
         try:
             inputs: Any = json.loads(path.read_text(encoding="utf-8"))["inputs"]
             is_readable = inputs["format"] == RESULT_FORMAT

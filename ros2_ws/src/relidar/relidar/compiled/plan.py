@@ -50,7 +50,9 @@ class Plan:
         self.products, self._joined = fuse(program)
         _check_form(self.products, self._joined)
         if int8 and not program.largest:
-            raise BackendError("compiled-cpu-int8: the network was not calibrated; run `python -m export.quantise`.")
+            raise BackendError(
+                "compiled-cpu-int8: the network was not calibrated; run `python -m export.quantise BUNDLE --scans FOLDER`."
+            )
         self.answer = self.products[-1]
         self.levels, self.in_channels = program.levels, program.in_channels
         self.answer_columns = padded(program.feature_width, COLUMNS)

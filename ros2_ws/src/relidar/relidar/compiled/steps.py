@@ -10,7 +10,8 @@ STEP = np.dtype(
         for name in (
             # Of every step: output rows, cut into blocks.
             *("kind", "rows", "block_rows", "blocks"),
-            # The pairs of a table (rows, offsets): of a block of rows and an offset the occupied slots, from `splits` on.
+            # The pairs of a table (rows, offsets), and where the parts of each block start: `splits` (blocks, 2 * offsets + 2),
+            # of which `block_pairs` says more.
             *("table", "table_rows", "offsets", "source", "target", "splits"),
             # x (any rows, depth) times weight (offsets, columns / COLUMNS, depth, COLUMNS), plus bias (columns,).
             *("x", "x_stride", "depth", "weight", "bias", "columns", "output", "output_stride"),

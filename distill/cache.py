@@ -9,15 +9,16 @@ Resumable: what is there and whole is not computed again. `torchrun` spreads the
 import os
 
 from relidar import command_line, config_file
+from relidar.row_parts import cores
 
 
 def main() -> None:
     """The command."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--config", type=command_line.existing, required=True, help="training configuration (YAML)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=command_line.at_least(0), default=cores(), help="processes (default: one a core)")
     arguments, overrides = parser.parse_known_args()
-    # What takes seconds to import comes after what can be told without it.
+    # PyTorch takes seconds to import, from distill.config on, so the arguments are checked before.
     from distill.config import TrainConfig
 
     config = config_file.load(arguments.config, TrainConfig, overrides)

@@ -41,7 +41,7 @@ def main() -> None:
     parser = evaluation_options.parser(__doc__)
     arguments, overrides = parser.parse_known_args()
     evaluation_options.check(parser, arguments, overrides)
-    # What takes seconds to import, PyTorch above all, comes after what can be told of the arguments without it.
+    # PyTorch takes seconds to import, from distill.config on, so the arguments are checked before.
     config = None
     if getattr(arguments, "config", None) is not None:
         from distill.config import TrainConfig

@@ -38,6 +38,10 @@ def bundle_run(arguments: argparse.Namespace) -> Run:
 
 def student_runs(arguments: argparse.Namespace, config: TrainConfig | None) -> list[Run]:
     """The runs of a checkpoint under the protocol `arguments.command`, one a seed and number of labelled scans."""
+    seeds = getattr(arguments, "seeds", [0])
+    # Mistakes in these are told before anything is read or run.
+    corruptions = expand(getattr(arguments, "corrupt", []))
+    tunings = {} if arguments.command == "zero-shot" else {s: evaluation_options.tune_config(arguments, s) for s in seeds}
     checkpoint = load_student(arguments.checkpoint)
     name, label_map, labelled, test = _sets(arguments, config, checkpoint.preprocessing.intensity_max)
     test = spread(test, arguments.test_scans)
@@ -45,16 +49,16 @@ def student_runs(arguments: argparse.Namespace, config: TrainConfig | None) -> l
     # Of the student as it came, before it learns a label; a random start is another student for each seed.
     structure = {} if arguments.random_start else _structure(start, config, test, label_map)
     runs = []
-    for seed in getattr(arguments, "seeds", [0]):
+    for seed in seeds:
         if arguments.random_start:
             start = replace(checkpoint, student=fresh(checkpoint.student, seed))
             structure = _structure(start, config, test, label_map)
         facts: Run = {"protocol": arguments.command.replace("-", "_"), "set": name, "seed": seed}
         facts |= {"checkpoint": str(arguments.checkpoint), "random_start": arguments.random_start}
         if arguments.command == "zero-shot":
-            results = [zero_shot(start, test, label_map, expand(arguments.corrupt))]
+            results = [zero_shot(start, test, label_map, corruptions)]
         else:
-            tuning = evaluation_options.tune_config(arguments, seed)
+            tuning = tunings[seed]
             facts["tuning"] = tuning.model_dump(mode="json")
             if arguments.command == "k-shot":
                 results = k_shot(start, labelled, test, label_map, arguments.k, tuning)
@@ -82,11 +86,12 @@ def _sets(
     test = KeyframeClouds.of_split(config.data, config.data.val_split, intensity_max)
     labelled = test.only([])
     if arguments.command != "zero-shot":
-        labelled = KeyframeClouds.of_split(config.data, arguments.split, intensity_max, getattr(arguments, "percent", 100))
+        split = arguments.split or "train"
+        labelled = KeyframeClouds.of_split(config.data, split, intensity_max, getattr(arguments, "percent", 100))
         both = {frame.token for frame in labelled.frames} & {frame.token for frame in test.frames}
         if both:
             raise ConfigError(
-                f"--split {arguments.split}: {len(both)} of its {len(labelled)} keyframes are in data.val_split "
+                f"--split {split}: {len(both)} of its {len(labelled)} keyframes are in data.val_split "
                 f"({config.data.val_split}), too, which the test is on; learn the labels of another split."
             )
     return config.data.root, load_label_map(arguments.label_map or LABEL_MAPS[config.data.kind]), labelled, test

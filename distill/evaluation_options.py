@@ -21,21 +21,21 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     student.add_argument("--checkpoint", type=command_line.existing, required=True, help="student.pt of a run")
     student.add_argument("--config", type=command_line.existing, help="training configuration (YAML): dataset and teacher")
     student.add_argument("--label-map", type=command_line.existing, help="what the dataset's labels mean (default: by its kind)")
-    student.add_argument("--test-scans", type=_at_least_one, help="test on so many, spread evenly (default: all)")
+    student.add_argument("--test-scans", type=command_line.at_least(1), help="test on so many, spread evenly (default: all)")
     student.add_argument("--random-start", action="store_true", help="random weights instead of the checkpoint's")
     folder.add_argument("--scans", type=command_line.existing, help="folder of labelled .npz scans, instead of --config")
     folder.add_argument("--scan-set", type=command_line.existing, help="what their labels mean (configs/scan_sets/*.yaml)")
-    tuning.add_argument("--split", default="train", help="of the dataset, whose labels are learned (default: train)")
+    tuning.add_argument("--split", help="of the dataset, whose labels are learned (default: train)")
     for flag, kind in TUNE_FLAGS.items():
         usual, probe = getattr(FINE_TUNE, flag), getattr(LINEAR_PROBE, flag)
         default = f"default: {usual}" if usual == probe else f"default: {usual}; linear-probe: {probe}"
         tuning.add_argument(f"--{flag.replace('_', '-')}", type=kind, help=default)
-    tuning.add_argument("--seeds", type=int, nargs="+", default=[0], help="a run for each (default: 0)")
+    tuning.add_argument("--seeds", type=command_line.at_least(0), nargs="+", default=[0], help="a run for each (default: 0)")
     words = f"KIND[:SEVERITY], repeatable; KIND: {', '.join(KINDS)}; SEVERITY: 1 to 5 (default: all)"
     corrupt.add_argument("--corrupt", action="append", default=[], metavar="KIND[:SEVERITY]", help=words)
     commands.add_parser("zero-shot", parents=[out, student, folder, corrupt], help="a checkpoint by words alone")
     shots = commands.add_parser("k-shot", parents=[out, student, folder, tuning], help="k labelled scans, tested on others")
-    shots.add_argument("--k", type=_at_least_one, nargs="+", default=list(SHOTS), help="a run for each (default: 1 2 4 8)")
+    shots.add_argument("--k", type=command_line.at_least(1), nargs="+", default=SHOTS, help="a run for each (default: 1 2 4 8)")
     for name, does in (("linear-probe", "labels train a new last layer"), ("fine-tune", "labels train all layers")):
         command = commands.add_parser(name, parents=[out, student, tuning], help=does)
         command.add_argument("--percent", type=int, choices=PERCENTS, default=100, help="of the scenes labelled (default: 100)")
@@ -59,6 +59,10 @@ def check(whole: argparse.ArgumentParser, arguments: argparse.Namespace, overrid
         whole.error(f"{arguments.command} needs {either}")
     if scans is not None and arguments.scan_set is None:
         whole.error("--scans needs --scan-set, which says what the labels mean")
+    source, others = ("--scans", ("label_map", "split")) if config is None else ("--config", ("scan_set",))
+    for name in others:
+        if getattr(arguments, name, None) is not None:
+            whole.error(f"--{name.replace('_', '-')} has no meaning with {source}; leave it out")
 
 
 def tune_config(arguments: argparse.Namespace, seed: int) -> TuneConfig:
@@ -66,10 +70,3 @@ def tune_config(arguments: argparse.Namespace, seed: int) -> TuneConfig:
     base = LINEAR_PROBE if arguments.command == "linear-probe" else FINE_TUNE
     given = {name: getattr(arguments, name) for name in TUNE_FLAGS if getattr(arguments, name) is not None}
     return config_file.validate(base.model_dump(mode="json") | given | {"seed": seed}, TuneConfig, "command line")
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is below 1")
-    return number

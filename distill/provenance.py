@@ -10,7 +10,7 @@ from pathlib import Path
 
 @cache
 def commit() -> str:
-    """The commit of the code, with "-dirty" if it was changed before this process first asked; "unknown" outside a checkout."""
+    """The commit of the code when this process first asked, with "-dirty" if it was changed; "unknown" outside a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -27,7 +27,7 @@ def _portable(word: str) -> str:
     """A word quoted for a shell; the folder of real scans, which is elsewhere on each machine, is written as $RELIDAR_DATA."""
     data = os.environ.get("RELIDAR_DATA")
     option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    if not data or not Path(value).is_relative_to(data):
+    if not data or not Path(data).is_absolute() or not Path(value).is_relative_to(data):
         return shlex.quote(word)
     inside = Path(value).relative_to(data).as_posix()
     return option + equals + "$RELIDAR_DATA" + ("" if inside == "." else f"/{shlex.quote(inside)}")

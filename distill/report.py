@@ -41,7 +41,6 @@ GAPS = {
     "relation_gap": "difference between the features' cosines to each other; 0 is none",
     "tolerance_student": "mean cosine within a class; higher is tighter",
     "tolerance_teacher": "mean cosine within a class; higher is tighter",
-    "text_outside_image": "share of the differences between words where image features hardly vary; 0 is none",
 }
 """What each figure of distill.structure tells."""
 TOP_PICTURE = "from_above.png"
@@ -102,12 +101,13 @@ def write_report(demo: Path) -> None:
             temporary.write_bytes(png)
     latency = {f"node at {rate}": figures[key]["latency_ms"] for rate, key in (("2 Hz", "node"), ("20 Hz", "node_20hz"))}
     page = Template(PAGE.read_text(encoding="utf-8")).substitute(
-        miou=f"{figures['street']['zero_shot_miou']:.1f}",
+        miou=percent(figures["street"]["zero_shot_miou"]),
         top=_image(top, "A scan from above: truth, answer, score"),
         cameras=_image(cameras, "The answer in the six camera images"),
         bars=_image(pictures.iou_bars(figures["street"]["class_iou"], classes), "IoU by class on the street"),
         latency=_image(pictures.latency_bars(latency), "Latency of the node"),
-        real="".join(_real_set(name, result) for name, result in figures["real"].items()) or "<p>RELIDAR_DATA was not set.</p>",
+        real="".join(_real_set(name, result) for name, result in figures["real"].items())
+        or "<p>RELIDAR_DATA names no set that configs/scan_sets describes.</p>",
         node=_table([_node_row("2 Hz", figures["node"]), _node_row("20 Hz", figures["node_20hz"])]),
         replay=_replayed(figures["replay"]),
         parity=_table([{k: _short(v) for k, v in form.items()} for form in figures["parity"]["forms"]]),
@@ -142,7 +142,7 @@ def _json(path: Path, *needed: str) -> Any:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); {cure}") from error
-    missing = [key for key in needed if not isinstance(content, dict) or key not in content]
+    missing = [key for key in needed if key not in content] if isinstance(content, dict) else needed or ["figures"]
     if missing:
         raise DatasetError(f"{path}: holds no {', '.join(missing)}, so it is damaged or of another version; {cure}")
     return content
@@ -158,7 +158,7 @@ def _real_set(name: str, result: dict[str, Any]) -> str:
         for c, iou in result["class_iou"].items()
     ]
     present = sum(iou is not None for iou in result["class_iou"].values())
-    title = f"{html.escape(name)}: mean IoU {result['miou']:.1f} % over {present} classes, {result['scans']} scans"
+    title = f"{html.escape(name)}: mean IoU {percent(result['miou'])} over {present} classes, {result['scans']} scans"
     return f"<details><summary>{title}</summary>{_table(rows)}</details>"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from relidar.errors import DatasetError
+from relidar.errors import ConfigError, DatasetError
 from relidar.label_map import LabelMap
 
 MAX_LABEL = 65535
@@ -39,10 +39,17 @@ class LabelledScan:
 
 
 def described_sets() -> list[Path]:
-    """The folders under the one that RELIDAR_DATA names whose labels a file of configs/scan_sets describes."""
-    data = os.environ.get("RELIDAR_DATA")
-    described = (path.stem for path in sorted(SCAN_SETS.glob("*.yaml")))
-    return [Path(data) / name for name in described if (Path(data) / name).is_dir()] if data else []
+    """The folders under the one that RELIDAR_DATA names whose labels a file of configs/scan_sets describes; none if it is unset.
+
+    Raises:
+        ConfigError: it names no folder.
+    """
+    if not (data := os.environ.get("RELIDAR_DATA")):
+        return []
+    if not Path(data).is_dir():
+        raise ConfigError(f"RELIDAR_DATA is {data}: no such folder; give that of the labelled scans, or unset it.")
+    described = (Path(data) / path.stem for path in sorted(SCAN_SETS.glob("*.yaml")))
+    return [folder for folder in described if folder.is_dir()]
 
 
 def list_scans(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--config", type=command_line.existing, required=True, help="training configuration (YAML)")
     arguments, overrides = parser.parse_known_args()
-    # What takes seconds to import comes after what can be told without it.
+    # PyTorch takes seconds to import, from distill.config on, so the arguments are checked before.
     from distill.config import TrainConfig
 
     config = config_file.load(arguments.config, TrainConfig, overrides)

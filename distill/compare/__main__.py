@@ -9,20 +9,12 @@ RELIDAR_DATA that configs/scan_sets describes. Resumable: what was done with thi
 record a run, set and protocol; beside it a figure.
 """
 
-import argparse
-import os
 from pathlib import Path
 
 from distill.provenance import command
 from relidar import command_line, config_file
 from relidar.atomic import write_text
-
-
-def _jobs(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is below 0")
-    return number
+from relidar.row_parts import cores
 
 
 def main() -> None:
@@ -30,10 +22,10 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--config", type=command_line.existing, required=True, help="what is compared (YAML)")
     parser.add_argument("--out", type=Path, required=True, help="write all records here as JSON, the figure beside it")
-    jobs = os.cpu_count() or 1
-    parser.add_argument("--jobs", type=_jobs, default=jobs, help="runs at once (default: one a core; 0: only gather)")
+    jobs = "runs at once (default: one a core; 0: only gather what was done, leaving out runs that are not there)"
+    parser.add_argument("--jobs", type=command_line.at_least(0), default=cores(), help=jobs)
     arguments, overrides = parser.parse_known_args()
-    # What takes seconds to import comes after what can be told without it.
+    # PyTorch takes seconds to import, from distill.compare.config on, so the arguments are checked before.
     from distill.compare.config import CompareConfig
 
     config = config_file.load(arguments.config, CompareConfig, overrides)
@@ -41,9 +33,12 @@ def main() -> None:
     from distill.compare.schedule import Comparison
     from distill.compare.summary import table
 
-    records = Comparison(config, arguments.jobs, command("distill.compare"), arguments.out).run()
+    comparison = Comparison(config, arguments.jobs, command("distill.compare"), arguments.out)
+    records = comparison.run()
     write_text(arguments.out.with_suffix(".svg"), draw(records))
     command_line.say(f"{table(records)}\n\n{len(records)} records: {arguments.out}, figure beside it")
+    if left_out := comparison.left_out:
+        command_line.say(f"left out: {len(left_out)} of the wanted runs, whose records are not all there, such as {left_out[0]}")
 
 
 if __name__ == "__main__":

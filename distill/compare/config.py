@@ -70,6 +70,7 @@ class CompareConfig(Model):
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1e-2, 3e-2, 1e-1)
     """The best of these is chosen for each teacher and loss, with the first seed, on keyframes that nothing else is tested on."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
+    """The first one tries every learning rate."""
     tuning_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     """Share of the validation keyframes, its first scenes, that chooses learning rates; the others are tested on."""
     few_labels: ShotConfig = ShotConfig()
@@ -87,7 +88,7 @@ class CompareConfig(Model):
     @model_validator(mode="after")
     def _spare_dimensions_of_the_contests(self) -> "CompareConfig":
         if spare := self.train.text.spare_dimensions:
-            raise ValueError(f"train.text.spare_dimensions is {spare}, but each contest has its own; set contests.spare_dimensions")
+            raise ValueError(f"train.text.spare_dimensions is {spare}; remove it, each contest has its own spare_dimensions")
         return self
 
     def fine_tune(self, k: int, seed: int) -> TuneConfig:

@@ -32,15 +32,15 @@ def draw(records: Iterable[Record]) -> str:
     zero, few = zero_shot(every), few_labels(every)
     teachers = list(dict.fromkeys(key[0] for key in zero))
     few_sets = list(dict.fromkeys(key[1] for key in few))
-    columns = max(len(teachers) + 2, len(few_sets))
+    swept = [teacher for teacher in teachers if len({key[2] for key in zero if key[0] == teacher}) > 1]
+    columns = max(len(teachers) + len(swept) + 1, len(few_sets))
     figure = Figure(figsize=(4.3 * columns, 7.5), layout="constrained")
     axes = figure.subplots(2, columns, squeeze=False)
     for axis, teacher in zip(axes[0], teachers, strict=False):
         _zero_shot(axis, teacher, zero, colour)
-    for teacher in teachers:
-        if len({key[2] for key in zero if key[0] == teacher}) > 1:
-            _sweep(axes[0][len(teachers)], teacher, every, zero, colour)
-    _structure(axes[0][len(teachers) + 1], every, teachers, colour)
+    for axis, teacher in zip(axes[0][len(teachers) :], swept, strict=False):
+        _sweep(axis, teacher, every, zero, colour)
+    _structure(axes[0][len(teachers) + len(swept)], every, teachers, colour)
     for axis, name in zip(axes[1], few_sets, strict=False):
         _few(axis, name, teachers, few, colour)
     for axis in axes.flat:
@@ -69,7 +69,7 @@ def _few(axis: Axes, name: str, teachers: Sequence[str], few: Mapping[Any, Sprea
     teacher = next((t for t in teachers if any(key[0] == t for key in few)), None)
     scored = {(str(k), loss): value for (t, n, k, loss), value in few.items() if n == name and t in (teacher, None)}
     _groups(axis, scored, colour)
-    axis.set(title=f"k-shot, {name}", xlabel="labelled scans k", ylabel="mIoU, %")
+    axis.set(title=f"k-shot, {name}" + (f"\nteacher {teacher}" if teacher else ""), xlabel="labelled scans k", ylabel="mIoU, %")
 
 
 def _groups(axis: Axes, scored: Mapping[tuple[str, str], Spread], colour: Mapping[str, str]) -> None:
@@ -108,4 +108,5 @@ def _structure(axis: Axes, records: Sequence[Record], teachers: Sequence[str], c
         axis.scatter([r["gaps"][GAP] for r in rows], [r["miou"] for r in rows], s=22, marker=marker, c=tints, label=teacher)
     axis.set(title="all runs: structural gap and mIoU", xlabel="relation gap", ylabel="zero-shot mIoU on the street, %")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=9)
+    if teachers:
+        axis.legend(frameon=False, fontsize=9)

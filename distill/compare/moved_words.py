@@ -27,6 +27,15 @@ from relidar.voxels import voxelise
 from relidar.words import Words
 
 
+def require_room(spare_dimensions: int, classes: int) -> None:
+    """Raises ConfigError if there are fewer spare dimensions than classes, whose words would move into one each."""
+    if spare_dimensions < classes:
+        raise ConfigError(
+            f"text_shifts: {classes} classes need as many dimensions of their own, found spare_dimensions: {spare_dimensions}; "
+            f"set it to {classes}."
+        )
+
+
 def move_words(words: Words, shift: float, spare_dimensions: int) -> Words:
     """Adds `shift` to the words of class i in the i-th of the spare dimensions, the last of the space, and makes them unit again.
 
@@ -35,12 +44,7 @@ def move_words(words: Words, shift: float, spare_dimensions: int) -> Words:
     """
     if shift == 0:
         return words
-    classes = len(words.first)
-    if spare_dimensions < classes:
-        raise ConfigError(
-            f"text_shifts: {classes} classes need as many dimensions of their own, found spare_dimensions: {spare_dimensions}; "
-            f"set it to {classes}."
-        )
+    require_room(spare_dimensions, len(words.first))
     text = words.text.copy()
     text[np.arange(len(text)), text.shape[1] - spare_dimensions + words.class_of_prompt] += np.float32(shift)
     return Words(text / np.linalg.norm(text, axis=1, keepdims=True), words.first, words.queries)

@@ -13,21 +13,32 @@ import torch
 from tqdm import tqdm
 
 from distill.cache_filling import fill_cache
-from distill.compare.config import CompareConfig, Contest, loss_name
+from distill.compare.config import CompareConfig, Contest
+from distill.compare.moved_words import require_room
 from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run, grid, random_starts, repeats
-from distill.compare.scoring import TUNING, Record, few_label_records, zero_shot_records
+from distill.compare.scoring import Record, few_label_records, zero_shot_records
+from distill.compare.summary import best_rates
 from distill.scan_folder import described_sets
 from relidar.atomic import write_text
 from relidar.errors import RelidarError
+from relidar.prompts import load_prompt_set
 
 Score = Callable[[CompareConfig, Run, Sequence[Path], str], None]
 SCORES: dict[str, Score] = {ZERO_SHOT: zero_shot_records, FEW_LABELS: few_label_records}
 
 
 class Comparison:
-    """All runs of a configuration, in so many processes of one thread each; with none of them, those that were done before."""
+    """All runs of a configuration, in so many processes of one thread each; with none of them, those that were done before.
+
+    Raises:
+        ConfigError: a contest has too few spare dimensions for its text_shifts.
+    """
 
     def __init__(self, config: CompareConfig, jobs: int, command: str, out: Path) -> None:
+        classes = len(load_prompt_set(Path(config.train.text.prompts)).classes)
+        for contest in config.contests:
+            if any(contest.text_shifts):
+                require_room(contest.spare_dimensions, classes)
         self._config, self._command, self._out = config, command, out
         self._real = tuple(described_sets())
         self._jobs = jobs
@@ -48,6 +59,11 @@ class Comparison:
             self._score(pool, (*random_starts(config), *chosen), FEW_LABELS)
         return self._save()
 
+    @property
+    def left_out(self) -> list[str]:
+        """Names of the wanted runs of which records are not there, after `run`."""
+        return list(dict.fromkeys(run.name for run, kind in self._seen if not self._is_done(run, kind)))
+
     def _view_images(self, contest: Contest) -> None:
         if not self._jobs:
             return
@@ -58,7 +74,7 @@ class Comparison:
     def _score(self, pool: ProcessPoolExecutor, runs: Iterable[Run], kind: str) -> None:
         wanted = [(run, kind) for run in runs]
         self._seen += wanted
-        left = [run for run, _ in wanted if not run.records(self._config, kind, self._real).exists()] if self._jobs else []
+        left = [run for run, _ in wanted if not self._is_done(run, kind)] if self._jobs else []
         one = partial(_quietly, kind, self._config, self._real, self._command)
         for _ in tqdm(pool.map(one, left), total=len(left), desc=kind, unit="run"):
             self._save()
@@ -69,13 +85,11 @@ class Comparison:
         return records
 
     def _best_lr(self, contest: Contest) -> dict[str, float]:
-        best: dict[str, tuple[float, float]] = {}
-        for run in grid(self._config, contest):
-            for record in self._records(run, ZERO_SHOT):
-                if record["set"] == TUNING and run.loss is not None and run.lr is not None:
-                    name = loss_name(run.loss)
-                    best[name] = max(best.get(name, (-1.0, 0.0)), (record["miou"], run.lr))
-        return {name: lr for name, (_, lr) in best.items()}
+        records = [record for run in grid(self._config, contest) for record in self._records(run, ZERO_SHOT)]
+        return {loss: lr for (_, loss), lr in best_rates(records).items()}
+
+    def _is_done(self, run: Run, kind: str) -> bool:
+        return run.records(self._config, kind, self._real).exists()
 
     def _records(self, run: Run, kind: str) -> list[Record]:
         path = run.records(self._config, kind, self._real)

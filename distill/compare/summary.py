@@ -39,16 +39,24 @@ class Spread:
         return f"{self.mean:.1f} ± {self.deviation:.1f}"
 
 
-def chosen(records: Iterable[Record]) -> list[Record]:
-    """Those of the learning rate at which the first seed did best on the tuning keyframes, for each teacher and loss."""
-    every = list(records)
+def best_rates(records: Iterable[Record]) -> dict[Key, float]:
+    """(teacher, loss) -> the learning rate at which the first seed did best on the tuning keyframes.
+
+    The first seed is that of the first record: every learning rate is tried with it, before the best is with the others.
+    """
+    tuning = [r for r in records if r["set"] == TUNING]
     best: dict[Key, tuple[float, float]] = {}
-    first = min((r["seed"] for r in every), default=0)
-    for r in every:
-        if r["set"] == TUNING and r["seed"] == first:
+    for r in tuning:
+        if r["seed"] == tuning[0]["seed"]:
             key = (r["teacher"], r["loss"])
             best[key] = max(best.get(key, (-1.0, 0.0)), (r["miou"], r["lr"]))
-    lr_of = {key: lr for key, (_, lr) in best.items()}
+    return {key: lr for key, (_, lr) in best.items()}
+
+
+def chosen(records: Iterable[Record]) -> list[Record]:
+    """Those of the best learning rate of each teacher and loss, and the random starts."""
+    every = list(records)
+    lr_of = best_rates(every)
     return [r for r in every if r["loss"] == RANDOM or lr_of.get((r["teacher"], r["loss"])) == r["lr"]]
 
 

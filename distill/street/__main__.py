@@ -8,46 +8,35 @@ Example:
   python -m distill.street runs/street --seed 0 --scenes 40 --val-scenes 8
 """
 
-import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
 
 from distill.street.bag import SCAN_S
-from distill.street.dataset import DatasetPlan, default_processes, write_dataset
+from distill.street.dataset import DatasetPlan, write_dataset
 from distill.street.keyframes import VERSION
 from distill.street.rig import read_rig
 from relidar import command_line
 from relidar.atomic import atomic_folder
 from relidar.errors import DatasetError
+from relidar.row_parts import cores
 
 _DEFAULT_RIG = Path(__file__).parents[2] / "configs" / "rigs" / "nuscenes_like.yaml"
-
-
-def _at_least(low: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{value} is too small, expected at least {low}")
-        return value
-
-    return number
 
 
 def main() -> None:
     """Parses the arguments and writes the dataset."""
     parser = command_line.parser(__doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make; an earlier street there is replaced")
-    parser.add_argument("--seed", type=_at_least(0), default=0)
-    parser.add_argument("--scenes", type=_at_least(1), default=40, help="training scenes (default 40)")
-    parser.add_argument("--val-scenes", type=_at_least(0), default=8, help="validation scenes (default 8)")
-    parser.add_argument("--keyframes", type=_at_least(1), default=2, help="keyframes a scene, at 2 Hz (default 2)")
+    parser.add_argument("--seed", type=command_line.at_least(0), default=0)
+    parser.add_argument("--scenes", type=command_line.at_least(1), default=40, help="training scenes (default 40)")
+    parser.add_argument("--val-scenes", type=command_line.at_least(0), default=8, help="validation scenes (default 8)")
+    parser.add_argument("--keyframes", type=command_line.at_least(1), default=2, help="keyframes a scene, at 2 Hz (default 2)")
     parser.add_argument("--rig", type=Path, default=_DEFAULT_RIG, help="YAML of the sensors")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--bag-scans", type=_at_least(1), default=20, help="clouds in the bag, at 10 Hz (default 20)")
+    length.add_argument("--bag-scans", type=command_line.at_least(1), default=20, help="clouds in the bag, at 10 Hz (default 20)")
     length.add_argument("--bag-seconds", type=float, help="the same in seconds")
-    parser.add_argument("--processes", type=_at_least(1), default=default_processes(), help="default: all cores")
+    parser.add_argument("--processes", type=command_line.at_least(1), default=cores(), help="default: all cores")
     arguments = parser.parse_args()
     scans = arguments.bag_scans
     if arguments.bag_seconds is not None:

@@ -1,7 +1,6 @@
 """The dataset folder: scenes spread over processes, then the nuScenes tables, splits, map and bag."""
 
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -70,11 +69,6 @@ def write_dataset(folder: Path, rig: Rig, plan: DatasetPlan) -> Iterator[str]:
     names = [job.name for job in jobs]
     splits = {"train": names[: plan.scenes], "val": names[plan.scenes :]}
     (folder / "splits.json").write_text(json.dumps(splits, indent=1) + "\n", encoding="utf-8")
-
-
-def default_processes() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write_tables(folder: Path, rig: Rig, scenes: list[dict[str, list[dict[str, Any]]]]) -> None:

@@ -1,7 +1,6 @@
 """The pictures that the commands of the street teachers train and measure with, and what they say at the end."""
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from distill.teachers.label_words import LabelWords, evaluate, text_image_gap
 from distill.teachers.labelled_crops import Images
 from distill.teachers.street_network import StreetNetwork
 from relidar import command_line, config_file
+from relidar.row_parts import cores
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def take(arguments: argparse.Namespace) -> StreetPictures:
     words = LabelWords(arguments.prompts, arguments.label_map)
     rig = config_file.load(arguments.rig, Rig)
     count = arguments.images + arguments.test_images
-    pictures = labelled_images(arguments.seed, count, rig, processes=os.cpu_count() or 1)
+    pictures = labelled_images(arguments.seed, count, rig, processes=cores())
     pairs = [(image, words.row_of_category[category]) for image, category in tqdm(pictures, "street images", count, unit="image")]
     images, labels = [image for image, _ in pairs], [label for _, label in pairs]
     split = arguments.images

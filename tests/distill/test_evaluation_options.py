@@ -16,6 +16,8 @@ sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
+SCANS = ["k-shot", "--checkpoint", "GIVEN", "--scans", "GIVEN", "--scan-set", "GIVEN"]
+
 
 def run(*words: object, module: str = "distill.evaluate") -> tuple[int, str, list[str]]:
     """Exit code, what was said, and which slow libraries were imported for it."""
@@ -48,7 +50,18 @@ def test_help_needs_nothing_slow() -> None:
             ["k-shot", "--checkpoint", "GIVEN", "--scans", "GIVEN", "--scan-set", "GIVEN", "--data.root", "z"],
             "unrecognized arguments: --data.root z",
         ),
-        (["k-shot", "--checkpoint", "GIVEN", "--config", "GIVEN", "--k", "0"], "argument --k: 0 is below 1"),
+        (
+            ["k-shot", "--checkpoint", "GIVEN", "--config", "GIVEN", "--k", "0"],
+            "argument --k: '0', expected a whole number of at least 1",
+        ),
+        ([*SCANS, "--seeds", "0", "-1"], "argument --seeds: '-1', expected a whole number of at least 0"),
+        ([*SCANS, "--test-scans", "x"], "argument --test-scans: 'x', expected a whole number of at least 1"),
+        ([*SCANS, "--label-map", "GIVEN"], "--label-map has no meaning with --scans"),
+        ([*SCANS, "--split", "train"], "--split has no meaning with --scans"),
+        (
+            ["zero-shot", "--checkpoint", "GIVEN", "--config", "GIVEN", "--scan-set", "GIVEN"],
+            "--scan-set has no meaning with --config",
+        ),
         (["fine-tune", "--checkpoint", "GIVEN", "--config", "GIVEN", "--percent", "3"], "argument --percent: invalid choice: 3"),
         (["zero-shot", "--checkpoint", "no.pt", "--config", "GIVEN"], "argument --checkpoint: no.pt: no such file or folder"),
         (["scans", "absent", "--bundle", "GIVEN", "--scan-set", "GIVEN"], "argument folder: absent: no such file or folder"),
@@ -58,6 +71,38 @@ def test_arguments_that_do_not_fit_end_with_exit_code_2_at_once(given: Path, wor
     code, said, imported = run(*(given if word == "GIVEN" else word for word in words))
     assert (code, imported) == (2, [])
     assert message in said
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "message"),
+    [
+        ("distill.cache", ["--workers", "-1"], "argument --workers: '-1', expected a whole number of at least 0"),
+        ("distill.compare", ["--out", "o.json", "--jobs", "x"], "argument --jobs: 'x', expected a whole number of at least 0"),
+        ("distill.street", ["--scenes", "0", "OUT"], "argument --scenes: '0', expected a whole number of at least 1"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_told_at_once(given: Path, module: str, words: list[str], message: str) -> None:
+    config = [] if module == "distill.street" else ["--config", given]
+    code, said, imported = run(*config, *words, module=module)
+    assert (code, "torch" in imported) == (2, False)
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["zero-shot", "--config", "GIVEN", "--corrupt", "hail"], "hail"),
+        (["fine-tune", "--config", "GIVEN", "--epochs", "0"], "epochs is 0"),
+        ([*SCANS, "--trunk-lr", "-1"], "trunk_lr is -1"),
+    ],
+)
+def test_impossible_settings_are_told_before_the_checkpoint_is_read(given: Path, words: list[str], message: str) -> None:
+    if "--checkpoint" not in words:
+        words = [*words, "--checkpoint", "GIVEN"]
+    code, said, _ = run(*(given if word == "GIVEN" else word for word in words))
+    assert code == 1
+    assert message in said
+    assert "checkpoint" not in said  # which is none
 
 
 def test_a_misspelt_value_of_the_configuration_is_told_before_the_dataset_is_read(given: Path) -> None:

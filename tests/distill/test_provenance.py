@@ -31,6 +31,15 @@ def test_the_folder_of_real_scans_goes_by_the_name_that_every_machine_knows(monk
     )
 
 
+def test_a_folder_that_is_named_from_where_one_stands_leaves_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # It would be another folder for who types the command elsewhere, and "." holds every relative path.
+    for data in (".", "data"):
+        monkeypatch.setenv("RELIDAR_DATA", data)
+        assert (
+            typed(monkeypatch, ["scans", "data/kitti", "--seed", "1"]) == "python -m distill.evaluate scans data/kitti --seed 1"
+        )
+
+
 def test_a_recorded_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RELIDAR_DATA", raising=False)
     assert shlex.split(typed(monkeypatch, WORDS))[3:] == WORDS

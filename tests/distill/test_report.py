@@ -132,7 +132,7 @@ def test_page_and_json_say_what_the_steps_wrote(demo: Path) -> None:
     assert figures["replay"] == json.loads((demo / "replay/report.json").read_text())
     assert figures["node"]["node_counted"]["answered"] == 3
 
-    assert f"<strong>{street['miou']:.1f} % mean IoU</strong>" in page
+    assert f"mean IoU: <strong>{street['miou']:.1f} %</strong>" in page
     assert page.count('src="data:image/png;base64,') == 4
     assert not re.search(r'(?:src|href)="(?!data:|replay/report\.html")', page)  # opens offline
     for name in (report.TOP_PICTURE, report.CAMERA_PICTURE):
@@ -165,11 +165,22 @@ def test_what_was_not_there_is_said(demo: Path) -> None:
     (demo / "node_20hz.json").write_text(json.dumps(node_figures(4, 0)))
     report.write_report(demo)
     page = (demo / "report.html").read_text()
-    assert "RELIDAR_DATA was not set" in page
+    assert "RELIDAR_DATA names no set that configs/scan_sets describes" in page
     assert "None was built" in page
     head, _, fast = rows_of(page, "Live ROS 2 node")
     assert [fast[head.index(name)] for name in ("answered", "p50, ms", "p99, ms")] == ["0", "none", "none"]
     assert json.loads((demo / "report.json").read_text())["engine"] is None
+
+
+def test_scans_without_a_labelled_point_of_a_class_have_no_mean_iou(demo: Path) -> None:
+    for name in ("street.json", "real/made-up.json"):
+        content = json.loads((demo / name).read_text())
+        nothing = {"miou": None, "class_iou": dict.fromkeys(content["class_iou"])}
+        (demo / name).write_text(json.dumps(content | nothing))
+    report.write_report(demo)
+    page = (demo / "report.html").read_text()
+    assert "mean IoU: <strong>not known</strong>" in page
+    assert "made-up: mean IoU not known over 0 classes, 1 scans" in page
 
 
 FILES = ("street.json", "parity.json", "node_2hz.json", "node_20hz.json", "replay/report.json", "real/made-up.json")
@@ -193,6 +204,13 @@ def test_a_step_whose_file_is_cut_is_named_and_nothing_is_written(demo: Path, na
 def test_a_file_that_lacks_its_figures_is_named(demo: Path, name: str, content: str) -> None:
     (demo / name).write_text(content)
     with pytest.raises(DatasetError, match=rf"{name}: holds no .*, so it is damaged or of another version"):
+        report.write_report(demo)
+
+
+@pytest.mark.parametrize("content", ["[]", "null"])
+def test_seconds_that_are_no_mapping_are_named(demo: Path, content: str) -> None:
+    (demo / "seconds.json").write_text(content)
+    with pytest.raises(DatasetError, match=r"seconds\.json: holds no figures, so it is damaged or of another version"):
         report.write_report(demo)
 
 

@@ -58,9 +58,11 @@ def test_records_of_another_configuration_are_never_taken_for_a_runs(compare_con
     other = compare_config.model_copy(update={"few_labels": few})
     assert run.records(other, ZERO_SHOT, []) == path
     assert run.records(other, FEW_LABELS, []) != run.records(compare_config, FEW_LABELS, [])
+    for kind in (ZERO_SHOT, FEW_LABELS):  # which decides what is tested on
+        shared = compare_config.model_copy(update={"tuning_share": 0.4})
+        assert run.records(shared, kind, []) != run.records(compare_config, kind, [])
     longer = compare_config.train.model_copy(update={"schedule": compare_config.train.schedule.model_copy(update={"steps": 99})})
-    for changed in (compare_config.model_copy(update={"train": longer}), compare_config.model_copy(update={"tuning_share": 0.4})):
-        assert run.records(changed, ZERO_SHOT, []) != path
+    assert run.records(compare_config.model_copy(update={"train": longer}), ZERO_SHOT, []) != path
     assert run.records(compare_config, ZERO_SHOT, [Path("vlp32-mit")]) != path
 
 
@@ -71,10 +73,19 @@ def test_records_of_another_configuration_are_never_taken_for_a_runs(compare_con
         ({"losses": [{"kind": "scalr"}, {"kind": "scalr"}]}, "every loss needs a name of its own"),
         ({"losses": []}, "found none"),
         ({"seeds": []}, "seeds"),
-        ({"seeds": [1, 0]}, "rising order"),
+        ({"seeds": [1, 0, 1]}, r"seeds \[1, 0, 1\], expected each once"),
+        ({"seeds": [-1]}, r"seeds\.0 is -1|seeds\[0\] is -1"),
+        ({"learning_rates": [0.1, 0.1]}, r"learning_rates \[0\.1, 0\.1\], expected each once"),
     ],
 )
-def test_what_would_share_a_folder_is_refused(config: TrainConfig, changes: dict, message: str) -> None:
+def test_what_would_share_a_folder_or_draws_nothing_is_refused(config: TrainConfig, changes: dict, message: str) -> None:
     values = {"train": config.model_dump(mode="json"), "contests": [{"teacher": {"kind": "street_clip"}}]}
     with pytest.raises(ConfigError, match=message):
         validate(values | changes, CompareConfig, "test")
+
+
+def test_spare_dimensions_that_every_contest_would_replace_are_refused(config: TrainConfig) -> None:
+    train = config.model_dump(mode="json")
+    values = {"train": train | {"text": train["text"] | {"spare_dimensions": 16}}}
+    with pytest.raises(ConfigError, match=r"train\.text\.spare_dimensions is 16; remove it"):
+        validate(values | {"contests": [{"teacher": {"kind": "street_clip"}}]}, CompareConfig, "test")

@@ -16,7 +16,7 @@ from distill.compare.scoring import few_label_records, zero_shot_records
 from distill.compare.sets import held_out
 from distill.config import SimilarityLoss
 from relidar.config_file import validate
-from relidar.errors import DatasetError
+from relidar.errors import ConfigError, DatasetError
 
 ROOT = Path(__file__).parents[3]
 COMMAND = "python -m distill.compare"
@@ -81,6 +81,18 @@ def test_a_street_too_small_to_choose_and_to_test_is_refused(values: dict) -> No
     alone = values | {"train": values["train"] | {"data": values["train"]["data"] | {"val_split": "val"}}}
     with pytest.raises(DatasetError, match="1 validation keyframe"):
         held_out(validate(alone, CompareConfig, "test"))
+
+
+def test_a_student_of_another_configuration_is_not_scored(values: dict, tmp_path: Path) -> None:
+    config = validate(values | {"train": values["train"] | {"run": str(tmp_path)}}, CompareConfig, "test")
+    run = Run(0, config.contests[0], SimilarityLoss(), 1e-3)
+    folder = run.folder(config)
+    folder.mkdir(parents=True)
+    (folder / "student.pt").write_bytes(b"of another")  # its checkpoint to resume from is not there any more
+    other = run.train_config(config).model_copy(update={"seed": 9})
+    (folder / "config.yaml").write_text(yaml.safe_dump(other.model_dump(mode="json")))
+    with pytest.raises(ConfigError, match="holds a run with another configuration"):
+        zero_shot_records(config, run, [], COMMAND)
 
 
 @pytest.mark.slow  # starts processes that import torch

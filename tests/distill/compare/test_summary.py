@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from distill.compare.figure import draw
 from distill.compare.summary import chosen, correlations, few_labels, table, zero_shot
@@ -41,6 +42,11 @@ def test_the_tuning_keyframes_of_the_first_seed_choose_the_learning_rate() -> No
     assert {(r["loss"], r["lr"]) for r in chosen(RECORDS)} == {("relational", 1e-2), ("contrastive", 1e-3), ("random", None)}
 
 
+def test_the_first_seed_is_that_which_tried_every_rate_and_not_the_lowest() -> None:
+    records = [r | {"seed": 7 - r["seed"]} for r in RECORDS]
+    assert {(r["loss"], r["lr"]) for r in chosen(records)} == {("relational", 1e-2), ("contrastive", 1e-3), ("random", None)}
+
+
 def test_means_and_spreads_are_over_seeds_and_leave_out_the_tuning_keyframes() -> None:
     scored = zero_shot(RECORDS)
     assert {key[1] for key in scored} == {"street"}
@@ -74,3 +80,28 @@ def test_the_table_and_the_figure_show_every_loss() -> None:
     figure = draw(varied)
     assert figure.startswith("<?xml")
     assert figure == draw(varied)
+
+
+def panels(records: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The titles of the figure's panels, by row."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: figures.append(self))
+    draw(records)
+    return [axis.get_title() for axis in figures[0].axes]
+
+
+def test_each_teacher_has_panels_of_its_own_that_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [r | {"teacher": t} for r in RECORDS for t in ("street_clip", "pixel_text") if r["teacher"]]
+    titles = panels([*both, *(r for r in RECORDS if not r["teacher"])], monkeypatch)
+    assert titles == [
+        *(f"zero-shot, teacher {t}" for t in ("street_clip", "pixel_text")),
+        *(f"words moved out of the images, teacher {t}" for t in ("street_clip", "pixel_text")),
+        "all runs: structural gap and mIoU",
+        "k-shot, vlp32-mit\nteacher street_clip",
+    ]
+
+
+def test_without_runs_of_a_teacher_the_figure_shows_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = [r for r in RECORDS if r["loss"] == "random"]
+    assert panels(alone, monkeypatch) == ["k-shot, vlp32-mit"]
+    assert panels([], monkeypatch) == []

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from relidar.errors import RelidarError
@@ -16,9 +17,25 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 def existing(text: str) -> Path:
     """The path of a file or folder that is there, as a parser's type: one that is not is bad usage, told before work begins."""
     path = Path(text)
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+    if not is_there:
         raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
     return path
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """A parser's type: a whole number that is not below `low`."""
+
+    def number(text: str) -> int:
+        with suppress(ValueError):
+            if (value := int(text)) >= low:
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least {low}")
+
+    return number
 
 
 def say(text: str) -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from relidar.cached_kernel import cached_kernel
 from relidar.cell_keys import NEIGHBOUR_STEPS
-from relidar.compiled.memory import prefetch
 from relidar.key_numbers import first_slot, next_slot
+from relidar.raw_memory import prefetch
 from relidar.row_parts import share
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relidar.cached_kernel import cached_kernel
-from relidar.compiled.memory import i32_at
 from relidar.errors import CloudError
+from relidar.raw_memory import i32_at
 from relidar.reused_memory import ReusedMemory
 from relidar.row_parts import parts_of, run_parts, share
 from relidar.set_bits import eight_occupied, lowest_bit

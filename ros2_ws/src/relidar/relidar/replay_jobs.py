@@ -17,6 +17,7 @@ from relidar import bag_replay, command_line
 from relidar.errors import RelidarError
 from relidar.loaded_model import LoadedModel, load_model
 from relidar.replay_options import ReplayOptions, is_finished
+from relidar.row_parts import cores
 
 
 def replay_bags(bags: Sequence[Path], out: Path, options: ReplayOptions, jobs: int) -> dict[Path, str]:
@@ -66,7 +67,7 @@ def _error_of(bag: Path, folder: Path, model: LoadedModel, options: ReplayOption
 def _side_by_side(todo: list[Path], folder_of: dict[Path, Path], options: ReplayOptions, jobs: int) -> dict[Path, str]:
     """A process for each bag, `jobs` at a time."""
     context = multiprocessing.get_context("spawn")
-    threads = options.threads or max(1, multiprocessing.cpu_count() // jobs)
+    threads = options.threads or max(1, cores() // jobs)
     running: dict[Any, tuple[Path, BaseProcess, Connection]] = {}
     failed: dict[Path, str] = {}
     waiting: Iterator[tuple[int, Path]] = iter(enumerate(todo))

@@ -9,8 +9,8 @@ import numba
 import numpy as np
 from numba import carray
 
-from relidar.compiled.memory import atomic_add, i32_at, i64_at, u8_at
 from relidar.compiled.steps import FAULTS
+from relidar.raw_memory import atomic_add, i32_at, i64_at, u8_at
 from relidar.rulebook import SUBMANIFOLD_OFFSETS
 
 _CENTRE = SUBMANIFOLD_OFFSETS // 2

@@ -6,8 +6,8 @@ from numba import carray
 
 from relidar.compiled.block_pairs import offset_of_turn, splits_of
 from relidar.compiled.kernel import COLUMNS, INT8_ROWS, tile
-from relidar.compiled.memory import f32_at, i32_at, i64_at
 from relidar.compiled.products import start_with_bias
+from relidar.raw_memory import f32_at, i32_at, i64_at
 
 INT8_DEPTH_CHUNK = 1024
 """Channels that are multiplied before the next panel's turn: their weights, 16 KB of 16 columns, stay in the nearest caches."""

@@ -25,7 +25,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from relidar.compiled.memory import emit_prefetch
+from relidar.raw_memory import emit_prefetch
 
 _FEATURES: dict[str, bool] = dict(llvmlite.binding.get_host_cpu_features())
 LANES = 16 if _FEATURES.get("avx512f") else 8 if _FEATURES.get("avx") else 4

@@ -5,9 +5,9 @@ import numpy as np
 from numba import carray
 
 from relidar.compiled.int8_products import int8_product
-from relidar.compiled.memory import f32_at, u8_at
 from relidar.compiled.products import f32_product, norm_of
 from relidar.compiled.steps import INT8_PRODUCT
+from relidar.raw_memory import f32_at, u8_at
 
 
 @numba.njit(nogil=True)

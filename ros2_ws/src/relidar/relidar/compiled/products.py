@@ -8,8 +8,8 @@ from numba import carray
 
 from relidar.compiled.block_pairs import offset_of_turn, splits_of
 from relidar.compiled.kernel import COLUMNS, F32_ROWS, tile
-from relidar.compiled.memory import f32_at, i32_at, i64_at, prefetch
 from relidar.program import SMALLEST_NORM
+from relidar.raw_memory import f32_at, i32_at, i64_at, prefetch
 
 F32_DEPTH_CHUNK = 256
 """Channels that are multiplied before the next panel's turn: their weights, 16 KB of 16 columns, stay in the nearest caches."""

@@ -12,12 +12,12 @@ network once, `CompiledProgram` checks the shapes of each scan, and `pairs_of_bl
 from relidar.cached_kernel import cached_kernel
 from relidar.compiled.block_pairs import pairs_of_block
 from relidar.compiled.layer import layer_of_block
-from relidar.compiled.memory import atomic_add, meet
 from relidar.compiled.scores import scores_of_block
 from relidar.compiled.steps import COUNTERS, MEETINGS, PAIRS, SCORES
+from relidar.raw_memory import atomic_add, meet
 
 
-@cached_kernel(sources=("relidar.compiled", "relidar.program", "relidar.rulebook"))
+@cached_kernel(sources=("relidar.compiled", "relidar.raw_memory", "relidar.program", "relidar.rulebook"))
 def run(steps, shared, threads, every_row, scratch):  # type: ignore[no-untyped-def]
     """Does one thread's share of all steps; returns when all threads have done theirs.
 

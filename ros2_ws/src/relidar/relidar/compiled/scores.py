@@ -4,8 +4,8 @@ import numba
 import numpy as np
 from numba import carray
 
-from relidar.compiled.memory import f32_at, i32_at
 from relidar.compiled.products import add_f32, norm_of
+from relidar.raw_memory import f32_at, i32_at
 
 GROUP = 32
 """Prompts that are looked at together."""

@@ -23,6 +23,7 @@ from distill.provenance import commit
 from distill.student import Student, StudentConfig
 from export.program import lower
 from relidar.atomic import write_text
+from relidar.compiled.kernel import LANES
 from relidar.program import Program
 from relidar.row_parts import cores
 from relidar.voxels import CartesianGrid, Preprocessing, voxelise
@@ -141,7 +142,7 @@ def _record_share(name: str, share: float, detail: str, wanted: float) -> float:
 def _write(entry: dict[str, Any], detail: str) -> None:
     records = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     entry |= {"commit": commit(), "command": "make bench"}
-    entry["detail"] = f"{detail}; {torch.get_num_threads()} threads, {platform.machine()}"
+    entry["detail"] = f"{detail}; {torch.get_num_threads()} threads, {platform.machine()}, vectors of {32 * LANES} bits"
     kept = [other for other in records if other["name"] != entry["name"]]
     write_text(RESULTS, json.dumps(sorted([*kept, entry], key=lambda r: r["name"]), indent=2) + "\n")
 

@@ -68,17 +68,18 @@ def peak_mib(kind: str, n: int) -> float:
 
 def test_memory_at_8192_rows(record) -> None:  # type: ignore[no-untyped-def]
     ours, peer = peak_mib("blocked", 8192), peak_mib("naive", 8192)
-    assert record("loss_memory_8192", ours, peer, f"peak memory of a step, D = {D}, against whole matrices", unit="MiB") > 1
+    detail = f"peak memory of a step, D = {D}, against whole matrices"
+    assert record("loss_memory_8192", ours, peer, detail, unit="MiB", wanted=6.7) >= 6.7
 
 
 def test_time_at_8192_rows(record, alternate) -> None:  # type: ignore[no-untyped-def]
     ours, peer = alternate(step(blocked, 8192), step(naive, 8192))
-    assert record("loss_time_8192", ours, peer, f"forward and backward, D = {D}, against whole matrices") > 0.5
+    assert record("loss_time_8192", ours, peer, f"forward and backward, D = {D}, against whole matrices", wanted=1.0) >= 1.0
 
 
 def test_a_step_at_4096_rows_against_infonce(record, alternate) -> None:  # type: ignore[no-untyped-def]
     ours, peer = alternate(step(blocked, 4096), step(lambda k, q: contrastive(k, q, 0.07), 4096))
-    assert record("loss_step_4096", ours, peer, f"forward and backward, D = {D}, against InfoNCE") > 0.3
+    assert record("loss_step_4096", ours, peer, f"forward and backward, D = {D}, against InfoNCE", wanted=0.6) >= 0.6
 
 
 def test_growth_from_1024_to_16384_rows(record, alternate) -> None:  # type: ignore[no-untyped-def]

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -185,10 +186,23 @@ def refuse_other_config(run: Path, config: TrainConfig) -> None:
     """Raises ConfigError if the run's folder holds what was trained with another configuration."""
     resolved = run / CONFIG
     trained = (run / LAST).exists() or (run / STUDENT).exists()
-    if trained and resolved.exists() and config_file.load(resolved, TrainConfig) != config:
+    if not trained or not resolved.exists():
+        return
+    there, asked = (dict(_values(c.model_dump(mode="json"))) for c in (config_file.load(resolved, TrainConfig), config))
+    other = [f"{key} {there.get(key)}, not {asked.get(key)}" for key in there | asked if there.get(key) != asked.get(key)]
+    if other:
         raise ConfigError(
-            f"{run}: holds a run with another configuration ({resolved}); choose another folder for runs or remove this one."
+            f"{run}: holds a run with another configuration: {'; '.join(other)}. Choose another folder for runs."
         )
+
+
+def _values(content: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of all that is no section."""
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _values(value, f"{section}{name}.")
+        else:
+            yield section + name, value
 
 
 def _config_hash(config: TrainConfig) -> str:

@@ -125,7 +125,7 @@ def backend_table(proved: ProvedExecutor) -> str:
 
 def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     if (arguments.prompts is None) != (arguments.text is None):
-        parser.error("--prompts and --text go together: the bank must hold the prompts")
+        parser.error("--prompts and --text go together; make the bank with `python -m export.text --prompts PROMPTS --out BANK`")
     if arguments.build_only and not arguments.source.is_dir():
         parser.error("--build-only is for a bundle; a checkpoint needs its bundle written first")
     if arguments.source.is_dir() and (arguments.out or arguments.scans or arguments.prompts or arguments.text_encoder):

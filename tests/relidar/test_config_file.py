@@ -1,8 +1,9 @@
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
 
 from relidar.config_file import Model, load
 from relidar.errors import ConfigError
@@ -13,11 +14,23 @@ class Optim(Model):
     steps: int = 10
 
 
+class Near(Model):
+    kind: Literal["near"] = "near"
+    metres: float = 1.0
+
+
+class Far(Model):
+    kind: Literal["far"] = "far"
+    metres: float = 100.0
+    haze: float = 0.0
+
+
 class Config(Model):
     kind: Literal["a", "b"] = "a"
     optim: Optim = Optim()
     other: Optim = Optim()
     sizes: tuple[float, ...] = ()
+    place: Annotated[Near | Far, Field(discriminator="kind")] = Near()
 
 
 def loaded(tmp_path: Path, text: str, *overrides: str) -> Config:
@@ -102,6 +115,15 @@ def test_an_override_leaves_other_sections_of_the_same_anchor_alone(tmp_path: Pa
 def test_an_empty_section_takes_overrides(tmp_path: Path) -> None:
     words = ("--optim.lr", "0.5", "--optim.steps", "3")
     assert loaded(tmp_path, "optim:", *words) == Config(optim=Optim(lr=0.5, steps=3))
+
+
+def test_a_section_of_another_kind_starts_anew(tmp_path: Path) -> None:
+    file = "place: {kind: far, metres: 50.0, haze: 0.5}"
+    assert loaded(tmp_path, file, "--place.kind", "near") == Config(place=Near())
+    assert loaded(tmp_path, file, "--place.metres", "2.0", "--place.kind", "near") == Config(place=Near(metres=2.0))
+    assert loaded(tmp_path, file, "--place.kind", "far", "--place.haze", "1.0") == Config(place=Far(metres=50.0, haze=1.0))
+    # The root has a key of that name, too, but no kinds to choose from.
+    assert loaded(tmp_path, "optim: {lr: 2.0}", "--kind", "b") == Config(kind="b", optim=Optim(lr=2.0))
 
 
 def test_merged_keys_may_be_given_anew(tmp_path: Path) -> None:

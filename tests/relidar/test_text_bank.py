@@ -20,7 +20,7 @@ def test_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_lookup_gives_rows_in_the_asked_order() -> None:
     assert np.array_equal(BANK.lookup(["tree", "car", "tree"]), BANK.embeddings[[2, 0, 2]])
     assert BANK.missing(["car", "bus", "tram", "bus"]) == ["bus", "tram"]
-    with pytest.raises(TextError, match=r"no embedding of 'bus'; the bank holds 3 prompts\. Add it with"):
+    with pytest.raises(TextError, match=r"no embedding of 'bus'; the bank holds 3 prompts\. Make a bank of all words with"):
         BANK.lookup(["car", "bus"])
 
 

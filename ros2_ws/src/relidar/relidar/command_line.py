@@ -10,8 +10,10 @@ from relidar.errors import RelidarError
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """An argument parser whose help is the module docstring `doc`, laid out as written."""
-    return argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """An argument parser whose help is the module docstring `doc`, laid out as written; it names itself as it was called."""
+    spec = sys.modules["__main__"].__spec__
+    called = f"python -m {spec.name.removesuffix('.__main__')}" if spec else None
+    return argparse.ArgumentParser(prog=called, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def existing(text: str) -> Path:

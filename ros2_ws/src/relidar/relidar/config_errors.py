@@ -106,7 +106,7 @@ def _keys_of(error: Mapping[str, Any], content: Mapping[str, Any]) -> list[str]:
 
 def _tags(name: str, error: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
     """The values of the key that tells which of several models a section is."""
-    fields = [inner.model_fields[name] for inner in _models_at(model, error["loc"]) if name in inner.model_fields]
+    fields = [inner.model_fields[name] for inner in models_at(model, error["loc"]) if name in inner.model_fields]
     return [repr(tag) for field in fields for tag in get_args(field.annotation)]
 
 
@@ -127,7 +127,7 @@ def _as_meant(kind: str, found: Any) -> str:
 
 def _hint(parts: Sequence[str], location: Sequence[int | str], model: type[BaseModel], dashes: str) -> str:
     """What an unknown key was probably meant to be, else which keys there are beside it."""
-    beside = [name for inner in _models_at(model, location[:-1]) for name in inner.model_fields]
+    beside = [name for inner in models_at(model, location[:-1]) for name in inner.model_fields]
     near = nearest(parts[-1], beside)
     if near is not None:
         return f"did you mean {dashes + '.'.join([*parts[:-1], near]) if dashes else near!r}?"
@@ -138,7 +138,7 @@ def _hint(parts: Sequence[str], location: Sequence[int | str], model: type[BaseM
     return f"remove it (known here: {', '.join(dict.fromkeys(beside))})."
 
 
-def _models_at(model: type[BaseModel], location: Sequence[int | str]) -> list[type[BaseModel]]:
+def models_at(model: type[BaseModel], location: Sequence[int | str]) -> list[type[BaseModel]]:
     """The models that the value at one of pydantic's locations may be of."""
     models = [model]
     for part in location:

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from relidar.config_errors import explain
+from relidar.config_errors import explain, models_at
 from relidar.errors import ConfigError
 
 
@@ -42,14 +42,16 @@ def load(path: Path, model: type[M], overrides: Sequence[str] = ()) -> M:
     Args:
         path: YAML mapping; holds only what differs from the model's defaults.
         model: the typed model.
-        overrides: command-line words such as ["--optim.lr", "1e-3"]: dotted keys and JSON values (or plain strings).
+        overrides: command-line words such as ["--optim.lr", "1e-3"]: dotted keys and JSON values (or plain strings). One that
+            makes a section of another kind, such as ["--loss.kind", "similarity"], leaves nothing of what the file says there.
 
     Raises:
         ConfigError: unreadable file, unknown key, wrong type or a value out of range.
     """
     content, pairs = read_yaml(path), _pairs(overrides)
-    for key, value in pairs:
-        _assign(content, key, value)
+    # What kind a section is of comes first: the other keys of the command line are that kind's.
+    for key, value in sorted(pairs, key=lambda pair: not _tells_kind(model, pair[0])):
+        _assign(content, key, value, _tells_kind(model, key))
     return validate(content, model, str(path), [key for key, _ in pairs])
 
 
@@ -98,7 +100,14 @@ def _json_or_string(text: str) -> Any:
         return text
 
 
-def _assign(content: dict[str, Any], dotted: str, value: Any) -> None:
+def _tells_kind(model: type[Model], dotted: str) -> bool:
+    """Whether a key tells which of several models its section is."""
+    *section, last = dotted.split(".")
+    fields = [kind.model_fields.get(last) for kind in models_at(model, section)]
+    return len(fields) > 1 and all(field is not None and get_origin(field.annotation) is Literal for field in fields)
+
+
+def _assign(content: dict[str, Any], dotted: str, value: Any, tells_kind: bool) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         section = {} if content.get(parent) is None else content[parent]
@@ -106,4 +115,6 @@ def _assign(content: dict[str, Any], dotted: str, value: Any) -> None:
             raise ConfigError(f"--{dotted}: {parent!r} is a value, not a section.")
         content[parent] = dict(section)  # a copy, since YAML's aliases are one object in several places
         content = content[parent]
+    if tells_kind and content.get(last) != value:
+        content.clear()
     content[last] = value

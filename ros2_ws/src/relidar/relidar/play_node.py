@@ -159,6 +159,10 @@ def _run(arguments: Namespace) -> None:
             spinning.join(5)
             node.destroy_node()
     write_text(arguments.out, json.dumps(report, indent=2) + "\n")
+    dropped = report["node_counted"]["dropped"]
+    command_line.say(
+        f"{report['sent']} sent, {report['answered']} answered, {dropped} dropped, {node.check.wrong} wrong: {arguments.out}"
+    )
     if node.check.wrong:
         raise RelidarError(f"{node.check.wrong} answers of {arguments.node} are wrong; {arguments.out} counts them by kind.")
 

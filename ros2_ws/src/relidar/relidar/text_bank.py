@@ -36,7 +36,8 @@ class TextBank:
         if missing:
             raise TextError(
                 f"text bank: no embedding of {', '.join(map(repr, missing[:5]))}; the bank holds {len(self.prompts)} prompts. "
-                "Add it with `python -m export.text` and export the bundle again."
+                "Make a bank of all words with `python -m export.text --prompts PROMPTS --out BANK`, and export the bundle again "
+                "with both (--prompts, --text)."
             )
         return self.embeddings[[row[prompt] for prompt in prompts]]
 

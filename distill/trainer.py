@@ -191,9 +191,7 @@ def refuse_other_config(run: Path, config: TrainConfig) -> None:
     there, asked = (dict(_values(c.model_dump(mode="json"))) for c in (config_file.load(resolved, TrainConfig), config))
     other = [f"{key} {there.get(key)}, not {asked.get(key)}" for key in there | asked if there.get(key) != asked.get(key)]
     if other:
-        raise ConfigError(
-            f"{run}: holds a run with another configuration: {'; '.join(other)}. Choose another folder for runs."
-        )
+        raise ConfigError(f"{run}: holds a run with another configuration: {'; '.join(other)}. Choose another folder for runs.")
 
 
 def _values(content: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:

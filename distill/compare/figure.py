@@ -28,20 +28,23 @@ def draw(records: Iterable[Record]) -> str:
     """An SVG: zero-shot by teacher and set, text gap, structural gap; below k-shot by set."""
     every = list(records)
     losses = list(dict.fromkeys(r["loss"] for r in every if r["loss"] != RANDOM))
-    colour = dict(zip(losses, itertools.cycle(COLOURS), strict=False)) | {RANDOM: "#9aa5b1"}
+    colour = dict(zip(losses, itertools.cycle(COLOURS), strict=False))
+    if any(r["loss"] == RANDOM for r in every):
+        colour[RANDOM] = "#9aa5b1"
     zero, few = zero_shot(every), few_labels(every)
     teachers = list(dict.fromkeys(key[0] for key in zero))
     few_sets = list(dict.fromkeys(key[1] for key in few))
     swept = [teacher for teacher in teachers if len({key[2] for key in zero if key[0] == teacher}) > 1]
     columns = max(len(teachers) + len(swept) + 1, len(few_sets))
-    figure = Figure(figsize=(4.3 * columns, 7.5), layout="constrained")
-    axes = figure.subplots(2, columns, squeeze=False)
+    rows = 2 if few_sets else 1
+    figure = Figure(figsize=(4.8 * columns, 4 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis, teacher in zip(axes[0], teachers, strict=False):
         _zero_shot(axis, teacher, zero, colour)
     for axis, teacher in zip(axes[0][len(teachers) :], swept, strict=False):
         _sweep(axis, teacher, every, zero, colour)
     _structure(axes[0][len(teachers) + len(swept)], every, teachers, colour)
-    for axis, name in zip(axes[1], few_sets, strict=False):
+    for axis, name in zip(axes[-1], few_sets, strict=False):
         _few(axis, name, teachers, few, colour)
     for axis in axes.flat:
         if not axis.has_data():
@@ -81,7 +84,7 @@ def _groups(axis: Axes, scored: Mapping[tuple[str, str], Spread], colour: Mappin
         place = np.arange(len(groups)) + index * width
         axis.bar(place, [v.mean for v in values], width * 0.95, yerr=[v.deviation for v in values], color=colour[loss],
                  error_kw={"elinewidth": 1, "ecolor": "#1d2530"})  # fmt: skip
-    axis.set_xticks(np.arange(len(groups)) + width * (len(losses) - 1) / 2, [g.replace("-", "\n", 1) for g in groups])
+    axis.set_xticks(np.arange(len(groups)) + width * (len(losses) - 1) / 2, [g.replace("-", "\n") for g in groups])
     axis.spines[["top", "right"]].set_visible(False)
 
 

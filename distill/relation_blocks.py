@@ -8,6 +8,7 @@ hand then, so it is summed up in the same pass.
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -75,11 +76,18 @@ def _loss_and_gradient(
     return loss, gradient
 
 
-def _signs_and_sums(m_ij: Tensor, m_ji: Tensor, d_ij: Tensor) -> tuple[Tensor | float, Tensor | float, Tensor | float]:
+Sums = tuple[Tensor | float, Tensor | float, Tensor | float]
+
+
+def _signs_and_sums(m_ij: Tensor, m_ji: Tensor, d_ij: Tensor) -> Sums:
     """Adds m_ij and m_ji to d_ij, puts all three's signs in their place, and returns the sums of their absolute values."""
     if m_ij.device.type == "cpu":
-        sums: tuple[float, float, float] = _signs_and_sums_at_once(m_ij.numpy(), m_ji.numpy(), d_ij.numpy())
+        sums: Sums = _signs_and_sums_at_once(m_ij.numpy(), m_ji.numpy(), d_ij.numpy())
         return sums
+    return _signs_and_sums_by_torch(m_ij, m_ji, d_ij)
+
+
+def _signs_and_sums_by_torch(m_ij: Tensor, m_ji: Tensor, d_ij: Tensor) -> Sums:
     d_ij.add_(m_ij).add_(m_ji)
     absolute = m_ij.norm(1), m_ji.norm(1), d_ij.norm(1)
     for block in (m_ij, m_ji, d_ij):
@@ -88,7 +96,7 @@ def _signs_and_sums(m_ij: Tensor, m_ji: Tensor, d_ij: Tensor) -> tuple[Tensor | 
 
 
 @cached_kernel(fastmath={"reassoc"})
-def _signs_and_sums_at_once(m_ij, m_ji, d_ij):  # type: ignore[no-untyped-def]
+def _signs_and_sums_at_once(m_ij: NDArray[Any], m_ji: NDArray[Any], d_ij: NDArray[Any]) -> tuple[float, float, float]:
     # One pass over the blocks instead of eight. Rows are summed up in the blocks' type, lane by lane, blocks in float64.
     number = m_ij.dtype.type
     totals = (0.0, 0.0, 0.0)

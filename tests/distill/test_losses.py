@@ -203,3 +203,15 @@ def test_too_few_rows_to_relate_have_no_relation(n: int) -> None:
     k, q = unit_rows(n, 4, 1).requires_grad_(), unit_rows(n, 4, 2)
     assert intra_relation(k, q).item() == 0.0
     assert cross_relation(k, q).item() == pytest.approx(similarity(k, q).item() if n else 0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_blocks_are_folded_alike_on_the_cpu_and_elsewhere(dtype: torch.dtype) -> None:
+    """What a GPU runs, on the CPU; zeros have no sign."""
+    blocks = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    blocks[:, 2] = 0
+    at_once, by_torch = blocks.clone(), blocks.clone()
+    sums = relation_blocks._signs_and_sums(*at_once)
+    torch.testing.assert_close(torch.tensor(sums, dtype=dtype), torch.stack(relation_blocks._signs_and_sums_by_torch(*by_torch)))
+    torch.testing.assert_close(at_once, by_torch, rtol=0, atol=0)
+    torch.testing.assert_close(at_once[2], blocks.sum(dim=0).sign(), rtol=0, atol=0)

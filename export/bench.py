@@ -231,15 +231,13 @@ def main() -> None:
     parser.add_argument(
         "--backend", choices=BACKENDS, action="append", default=[], help="repeatable; all but auto where it is not given"
     )
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"of each scan and backend, at least 1; default {RUNS}")
-    parser.add_argument(
-        "--threads", type=int, default=0, help="for voxels, tables and the backends on the CPU; default one a core"
-    )
+    runs = "of each scan and backend; default %(default)s"
+    parser.add_argument("--runs", type=command_line.at_least(1), default=RUNS, help=runs)
+    threads = "for voxels, tables and the backends on the CPU; default one a core"
+    parser.add_argument("--threads", type=command_line.at_least(0), default=0, help=threads)
     parser.add_argument("--out", type=Path, help="folder for bench.json and bench.svg")
     arguments = parser.parse_args()
     check_scan_arguments(parser, arguments)
-    if arguments.runs < 1 or arguments.threads < 0:
-        parser.error("--runs must be at least 1, --threads not negative")
     bundle = open_bundle(arguments.bundle)
     intensity_max = bundle.manifest.preprocessing.intensity_max
     sets = scans_of(arguments.scans, intensity_max, arguments.topic, arguments.intensity_max)

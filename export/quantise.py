@@ -93,11 +93,10 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("bundle", type=Path)
     add_scan_arguments(parser, "taken evenly", required=True)
-    parser.add_argument("--most", type=int, default=MOST, help="scans of each source, at least 2; default %(default)s")
+    most = "scans of each source, at least 2; default %(default)s"
+    parser.add_argument("--most", type=command_line.at_least(2), default=MOST, help=most)
     arguments = parser.parse_args()
     check_scan_arguments(parser, arguments)
-    if arguments.most < 2:
-        parser.error("--most must be at least 2")
     bundle = open_bundle(arguments.bundle)
     preprocessing = bundle.manifest.preprocessing
     how = (preprocessing.intensity_max, arguments.most, arguments.topic, arguments.intensity_max)

@@ -1,7 +1,6 @@
 """--scans and what belongs to it, the same for every command that reads scans."""
 
 import argparse
-import math
 
 from relidar import command_line
 
@@ -32,14 +31,12 @@ def add_scan_arguments(parser: argparse.ArgumentParser, use: str, required: bool
     )
     parser.add_argument(
         "--intensity-max",
-        type=float,
+        type=command_line.above_zero,
         help="value of a full return in --scans (default: 255 in .pcd.bin, 1 in velodyne/*.bin, the student's in bags and .npz)",
     )
 
 
 def check_scan_arguments(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Ends the command where something is said of scans that are not given, or that cannot be."""
+    """Ends the command where something is said of scans that are not given."""
     if (arguments.topic or arguments.intensity_max is not None) and not arguments.scans:
         parser.error("--topic and --intensity-max go with --scans")
-    if arguments.intensity_max is not None and not 0 < arguments.intensity_max < math.inf:
-        parser.error(f"--intensity-max is {arguments.intensity_max}, expected more than 0")

@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--rig", type=Path, default=_DEFAULT_RIG, help="YAML of the sensors")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--bag-scans", type=command_line.at_least(1), default=20, help="clouds in the bag, at 10 Hz (default 20)")
-    length.add_argument("--bag-seconds", type=float, help="the same in seconds")
+    length.add_argument("--bag-seconds", type=command_line.above_zero, help="the same in seconds")
     parser.add_argument("--processes", type=command_line.at_least(1), default=cores(), help="default: all cores")
     arguments = parser.parse_args()
     scans = arguments.bag_scans

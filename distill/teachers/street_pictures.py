@@ -29,9 +29,10 @@ class StreetPictures:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that choose pictures and words."""
-    parser.add_argument("--images", type=int, default=1000, help="training images")
-    parser.add_argument("--test-images", type=int, default=100, help="images of other cities to measure with")
-    parser.add_argument("--seed", type=int, default=0, help="of the cities; none is ever a dataset's")
+    parser.add_argument("--images", type=command_line.at_least(1), default=1000, help="training images")
+    others = "images of other cities to measure with"
+    parser.add_argument("--test-images", type=command_line.at_least(1), default=100, help=others)
+    parser.add_argument("--seed", type=command_line.at_least(0), default=0, help="of the cities; none is ever a dataset's")
     parser.add_argument("--rig", type=Path, default=Path("configs/rigs/nuscenes_like.yaml"), help="size and lenses of the images")
     parser.add_argument("--prompts", type=Path, default=Path("configs/prompts/nuscenes16.yaml"), help="label words")
     parser.add_argument("--label-map", type=Path, default=Path("configs/label_maps/nuscenes32.yaml"), help="category -> class")

@@ -58,8 +58,8 @@ def main() -> None:
     """The command."""
     parser = command_line.parser(__doc__)
     street_pictures.add_arguments(parser)
-    parser.add_argument("--steps", type=int, default=3000, help="optimiser steps of 4 crops")
-    parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate")
+    parser.add_argument("--steps", type=command_line.at_least(1), default=3000, help="optimiser steps of 4 crops")
+    parser.add_argument("--lr", type=command_line.above_zero, default=3e-3, help="peak learning rate")
     parser.add_argument("--init", type=Path, help="weights to go on from")
     parser.add_argument("--out", type=Path, required=True, help="weights to write (safetensors)")
     arguments = parser.parse_args()

@@ -128,8 +128,10 @@ def main() -> None:
     """The command."""
     parser = command_line.parser(__doc__)
     street_pictures.add_arguments(parser)
-    parser.add_argument("--steps", type=int, default=800, help="optimiser steps of 4 crops")
-    parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate of the last layer, ten times the others'")
+    parser.add_argument("--steps", type=command_line.at_least(1), default=800, help="optimiser steps of 4 crops")
+    parser.add_argument(
+        "--lr", type=command_line.above_zero, default=3e-3, help="peak learning rate of the last layer, ten times the others'"
+    )
     parser.add_argument("--init", type=Path, default=shipped_weights("pixel_text"), help="weights of all but the last layer")
     parser.add_argument("--out", type=Path, required=True, help="weights to write (safetensors)")
     arguments = parser.parse_args()

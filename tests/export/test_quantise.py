@@ -97,6 +97,6 @@ def test_the_command_needs_scans(tiny_bundle: Path, tmp_path: Path) -> None:
     missing = subprocess.run(command, capture_output=True, text=True, check=False)
     assert missing.returncode == 2
     few = subprocess.run([*command, "--scans", str(tmp_path), "--most", "1"], capture_output=True, text=True, check=False)
-    assert (few.returncode, "--most must be at least 2" in few.stderr) == (2, True)
+    assert (few.returncode, "expected a whole number of at least 2" in few.stderr) == (2, True)
     empty = subprocess.run([*command, "--scans", str(tmp_path)], capture_output=True, text=True, check=False)
     assert (empty.returncode, "no .pcd.bin or .npz scans" in empty.stderr) == (1, True)

@@ -32,7 +32,7 @@ def test_several_sources_and_topics(parser: argparse.ArgumentParser, tmp_path: P
         (["--scans", "nowhere"], "nowhere: no such file or folder"),
         (["--topic", "/points"], "go with --scans"),
         (["--intensity-max", "1"], "go with --scans"),
-        (["--scans", ".", "--intensity-max", "0"], "expected more than 0"),
+        (["--scans", ".", "--intensity-max", "0"], "expected a number greater than 0"),
     ],
 )
 def test_what_cannot_be_meant_is_bad_usage(

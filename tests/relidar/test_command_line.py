@@ -1,5 +1,6 @@
 """What all commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,30 @@ def test_a_path_that_is_not_there_is_bad_usage(path: str, said: str, capsys: pyt
         parser.parse_args(["--config", path])
     assert ended.value.code == 2
     assert f"{said}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"), [(command_line.at_least(2), "2", 2), (command_line.above_zero, "1e-3", 0.001)]
+)
+def test_a_number_in_its_range_is_taken(kind: Callable[[str], float], text: str, value: float) -> None:
+    parser = command_line.parser("A command.")
+    parser.add_argument("--number", type=kind)
+    assert parser.parse_args(["--number", text]).number == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        *[(command_line.at_least(2), text, "a whole number of at least 2") for text in ("1", "-3", "2.5", "two", "")],
+        *[(command_line.above_zero, text, "a number greater than 0") for text in ("0", "-1", "nan", "inf", "one")],
+    ],
+)
+def test_a_number_outside_its_range_is_bad_usage(
+    kind: Callable[[str], float], text: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = command_line.parser("A command.")
+    parser.add_argument("--number", type=kind)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args([f"--number={text}"])
+    assert ended.value.code == 2
+    assert f"argument --number: {text!r}, expected {expected}\n" in capsys.readouterr().err

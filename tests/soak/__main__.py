@@ -215,14 +215,12 @@ def _run(arguments: Namespace) -> None:
 def main() -> None:
     """The command."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--minutes", type=float, default=30.0, help="length (default %(default)s)")
-    parser.add_argument("--rate", type=float, default=20.0, help="clouds a second (default %(default)s)")
+    parser.add_argument("--minutes", type=command_line.above_zero, default=30.0, help="length (default %(default)s)")
+    parser.add_argument("--rate", type=command_line.above_zero, default=20.0, help="clouds a second (default %(default)s)")
     parser.add_argument("--bundle", type=Path, help="a bundle to begin with (default: a small one, made on the spot)")
     parser.add_argument("--seed", type=int, default=0, help="of clouds and events (default %(default)s)")
     parser.add_argument("--out", type=Path, help="verdict to write, JSON; logs go beside it")
     arguments = parser.parse_args()
-    if not (arguments.minutes > 0 and arguments.rate > 0):
-        parser.error("--minutes and --rate must be greater than 0")
     command_line.run(lambda: _run(arguments))
 
 

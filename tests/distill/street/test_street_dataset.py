@@ -181,6 +181,7 @@ def test_bag_reads_back_exactly(street: Path, rig: Rig) -> None:
         (["--seed", "one"], 2, "--seed"),
         (["--bag-seconds", "3", "--bag-scans", "4"], 2, "not allowed with"),
         (["--bag-seconds", "0.01"], 2, "shorter than one scan"),
+        (["--bag-seconds", "nan"], 2, "greater than 0"),
         (["--rig", "no_such_rig.yaml"], 1, "no such file"),
     ],
 )

@@ -76,7 +76,8 @@ def test_tables_of_any_pattern_mean_what_they_say(voxels: int, occupied: float, 
     compiled = CompiledProgram(program, threads=1)
     answer = compiled(features, patterned)
     np.testing.assert_allclose(answer, interpret(program, features, patterned), atol=1e-4)
-    compiled._memory.view(np.uint8)[:] = 0xFF  # as float32 a NaN everywhere
+    for block in compiled._memory._blocks:
+        block[:] = 0xFF  # as float32 a NaN everywhere
     np.testing.assert_array_equal(compiled(features, patterned), answer)
     np.testing.assert_array_equal(CompiledProgram(program, threads=3)(features, patterned), answer)
 

@@ -3,8 +3,11 @@
 import threading
 
 import numpy as np
+from numpy.typing import NDArray
 
 from relidar.compiled.program import CompiledProgram
+from relidar.reused_memory import MOST_WASTE
+from relidar.rulebook import Rulebook
 from tests.relidar.compiled.small_programs import random_words, small
 
 
@@ -19,23 +22,35 @@ def test_an_answers_memory_serves_again_once_nobody_holds_it() -> None:
     np.testing.assert_array_equal(kept, before)
 
 
-def test_memory_is_used_again_and_answers_are_not() -> None:
+def test_a_scan_leaves_nothing_behind_for_the_next() -> None:
     program, scans = small()
     compiled = CompiledProgram(program, threads=2)
     answers = [compiled(*scan) for scan in scans]
     for answer, scan in zip(answers, scans, strict=True):
         np.testing.assert_array_equal(answer, CompiledProgram(program, threads=2)(*scan))
-    memory = compiled._memory.ctypes.data
-    for scan in scans:
-        compiled(*scan)
-    assert compiled._memory.ctypes.data == memory
+
+
+def test_the_next_scan_takes_the_memory_of_the_last_and_far_too_much_is_let_go() -> None:
+    program, scans = small()
+    small_scan, large_scan = sorted(scans, key=lambda scan: len(scan[0]))[:: len(scans) - 1]
+    compiled = CompiledProgram(program, threads=2)
+
+    def memory_after(features: NDArray[np.float32], rulebook: Rulebook) -> tuple[int, int]:
+        compiled(features, rulebook)
+        (block,) = compiled._memory._blocks
+        return block.ctypes.data, len(block)
+
+    place, most = memory_after(*large_scan)
+    assert memory_after(*large_scan) == (place, most)
+    assert memory_after(*small_scan)[1] < most / MOST_WASTE
 
 
 def test_leftovers_in_memory_change_nothing() -> None:
     program, scans = small()
     compiled = CompiledProgram(program, threads=2)
     before = compiled(*scans[2])
-    compiled._memory.view(np.uint8)[:] = 0xFF  # as float32 a NaN everywhere
+    for block in compiled._memory._blocks:
+        block[:] = 0xFF  # as float32 a NaN everywhere
     np.testing.assert_array_equal(compiled(*scans[2]), before)
 
 

@@ -1,6 +1,7 @@
 """What every command shares: errors that a user can act on go to standard error, with exit code 1 (2 for bad usage)."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,14 @@ def at_least(low: int) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least {low}")
 
     return number
+
+
+def above_zero(text: str) -> float:
+    """A parser's type: a finite number greater than 0."""
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}, expected a number greater than 0")
 
 
 def say(text: str) -> None:

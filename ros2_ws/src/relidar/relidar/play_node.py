@@ -172,14 +172,14 @@ def main() -> None:
     parser: ArgumentParser = command_line.parser(__doc__)
     parser.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 or rosbag1 .bag")
     parser.add_argument("--topic", help="PointCloud2 topic of the bag, if it has several")
-    parser.add_argument("--rate", type=float, default=2.0, help="clouds a second (default %(default)s)")
-    parser.add_argument("--count", type=int, help="clouds to send; starts again where the bag ends (default: the bag once)")
+    parser.add_argument("--rate", type=command_line.above_zero, default=2.0, help="clouds a second (default %(default)s)")
+    count = "clouds to send; starts again where the bag ends (default: the bag once)"
+    parser.add_argument("--count", type=command_line.at_least(1), help=count)
     parser.add_argument("--node", default="/segment_node", help="full name of the node (default %(default)s)")
-    parser.add_argument("--discovery-timeout-s", type=float, default=60.0, help="to find the node (default %(default)s)")
+    discovery = "to find the node (default %(default)s)"
+    parser.add_argument("--discovery-timeout-s", type=command_line.above_zero, default=60.0, help=discovery)
     parser.add_argument("--out", type=Path, required=True, help="report to write, JSON")
     arguments = parser.parse_args()
-    if not arguments.rate > 0 or (arguments.count is not None and arguments.count < 1):
-        parser.error("--rate and --count must be greater than 0")
     command_line.run(lambda: _run(arguments))
 
 

@@ -91,7 +91,10 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--backend", default="auto", choices=BACKENDS, help="what runs the student (default %(default)s)")
     parser.add_argument(
-        "--threads", type=int, default=0, help="threads that work on one scan (default: one a core, shared out among --jobs)"
+        "--threads",
+        type=command_line.at_least(0),
+        default=0,
+        help="threads that work on one scan (default: one a core, shared out among --jobs)",
     )
     parser.add_argument("--truth-field", help=f"field with the true label of each point (default `{DEFAULT_FIELD}`)")
     parser.add_argument("--truth-topic", help="topic with the truth: clouds with the stamps and points of the replayed ones")
@@ -102,7 +105,9 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--write", action="store_true", help="record the labelled bag")
     parser.add_argument("--rerun", action="store_true", help="record an .rrd; needs rerun-sdk")
-    parser.add_argument("--jobs", type=int, default=1, help="bags at a time, each in a process (default %(default)s)")
+    parser.add_argument(
+        "--jobs", type=command_line.at_least(1), default=1, help="bags at a time, each in a process (default %(default)s)"
+    )
     return parser
 
 
@@ -117,8 +122,6 @@ def main() -> None:
         parser.error("--truth-folder goes without --truth-field and --truth-topic")
     if arguments.corrupt and not has_source:
         parser.error("--corrupt compares with the truth; give --truth-field, --truth-topic or --truth-folder")
-    if arguments.jobs < 1 or arguments.threads < 0:
-        parser.error("--jobs must be at least 1, --threads at least 0")
     command_line.run(lambda: _run(arguments))
 
 

@@ -6,6 +6,7 @@ nor changed. Several callers of one program wait for each other; programs of the
 
 import threading
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from relidar.errors import BackendError
 from relidar.executor import FEATURES
 from relidar.program import Program, output_level
 from relidar.program_file import check_program
-from relidar.reused_memory import ReusedMemory
+from relidar.reused_memory import GROWTH, ReusedMemory
 from relidar.row_parts import cores
 from relidar.rulebook import Rulebook
 from relidar.words import VoxelScores, Words
@@ -33,12 +34,22 @@ BLOCKS_A_THREAD = 6
 """Small levels are cut finer than MOST_BLOCK_ROWS, so that every thread has work up to the end of a step."""
 SCORED_ROWS = 60
 """Of a block: with 1,000 prompts 240 KB, which the second-level cache holds."""
-GROWTH = 1.25
-"""Memory that does not suffice grows by more than the scan needs, since the next may need a little more."""
+LOOK_AHEAD = 64
+"""Bytes that may be read behind a table: a tile asks for the rows of up to six pairs ahead."""
+
+
+class _Scan(NamedTuple):
+    """What a scan's threads share."""
+
+    steps: NDArray[np.void]
+    scratch: Sequence[int]
+    """Address of each thread's own memory."""
+    memory: Sequence[NDArray[np.uint8]]
+    """What the addresses point to; it is not used again while this is held."""
 
 
 class CompiledProgram:
-    """Runs a program. Memory grows to what the largest scan needed and is kept; an answer's serves again once nobody holds it."""
+    """Runs a program. A scan's memory serves the next one, an answer's once nobody holds it."""
 
     def __init__(self, program: Program, threads: int = 0, precision: Precision = "fp32") -> None:
         """Packs the weights.
@@ -57,7 +68,7 @@ class CompiledProgram:
         check_program(program, self.name)
         self._plan = Plan(program, precision == "int8")
         self._threads = threads or cores()
-        self._memory = np.empty(0, np.uint8)
+        self._memory = ReusedMemory()
         self._every_row = np.empty(0, np.int32)
         self._answers = ReusedMemory()
         self._lock = threading.Lock()
@@ -69,7 +80,7 @@ class CompiledProgram:
         columns = self._plan.answer_columns
         answer = self._answers.arrays([(len(features), columns)], np.float32)[0]
         with self._lock:
-            self._run(*self._steps(features, rulebook, answer.ctypes.data, 0))
+            self._run(self._scan(features, rulebook, answer.ctypes.data, 0))
         width = self._plan.answer.weight.shape[2]
         return answer if width == columns else np.ascontiguousarray(answer[:, :width])
 
@@ -87,11 +98,11 @@ class CompiledProgram:
             folded = self._folded
             if folded is None or folded.words is not words:
                 folded = self._folded = fold(words, head, self._plan.places[head.input])
-            steps, scratch = self._steps(features, rulebook, 0, 4 * SCORED_ROWS * len(folded.bias))
+            scan = self._scan(features, rulebook, 0, 4 * SCORED_ROWS * len(folded.bias))
             last = folded.step(len(features), SCORED_ROWS, answer)
             for name in ("x", "x_stride"):
-                last[name] = steps[-1:][name]
-            self._run(np.concatenate([steps[:-1], last]), scratch)
+                last[name] = scan.steps[-1:][name]
+            self._run(scan._replace(steps=np.concatenate([scan.steps[:-1], last])))
         return answer
 
     def _check(self, features: NDArray[np.float32], rulebook: Rulebook) -> None:
@@ -112,10 +123,8 @@ class CompiledProgram:
         if wrong:
             raise BackendError(f"{self.name}: the scan does not fit the network: {'; '.join(wrong)}.")
 
-    def _steps(
-        self, features: NDArray[np.float32], rulebook: Rulebook, answer: int, scratch_size: int
-    ) -> tuple[NDArray[np.void], list[int]]:
-        """The steps of a scan whose features lie in their place, and the address of each thread's scratch memory."""
+    def _scan(self, features: NDArray[np.float32], rulebook: Rulebook, answer: int, scratch_size: int) -> _Scan:
+        """Memory and steps of a scan, its features in their place."""
         plan, voxels, tables = self._plan, rulebook.voxels, rulebook.tables()
         block_rows = [_block_rows(rows, self._threads) for rows in voxels]
         blocks = [(each, -(-rows // each)) for rows, each in zip(voxels, block_rows, strict=True)]
@@ -125,7 +134,8 @@ class CompiledProgram:
         for table in plan.tables:
             sizes[f"{table} source"] = sizes[f"{table} target"] = 4 * tables[table].size
             sizes[f"{table} splits"] = 8 * blocks[output_level(table)][1] * splits_of(offsets_of(table))
-        addresses = self._allocate(sizes)
+        memory = self._memory.arrays([(size,) for size in (*sizes.values(), LOOK_AHEAD)], np.uint8)
+        addresses = {name: array.ctypes.data for name, array in zip(sizes, memory[:-1], strict=True)}
         pairs: dict[str, Mapping[str, int]] = {}
         for table in plan.tables:
             parts = {part: addresses[f"{table} {part}"] for part in ("source", "target", "splits")}
@@ -133,35 +143,21 @@ class CompiledProgram:
         steps = plan.steps(voxels, blocks, [addresses[index] for index in range(len(plan.slots))], answer, pairs)
         place = plan.places[FEATURES]
         columns = plan.slots[place.slot].columns
-        start = addresses[place.slot] - self._memory.ctypes.data
-        rows = self._memory[start : start + 4 * columns * len(features)].view(np.float32).reshape(len(features), columns)
+        rows = memory[place.slot].view(np.float32).reshape(len(features), columns)
         rows[:, : place.depth] = 0
         rows[:, : plan.in_channels] = features
-        if len(self._every_row) < max(voxels) + ALIGNMENT:  # tiles look ahead here too
-            self._every_row = np.arange(int(GROWTH * max(voxels)) + ALIGNMENT, dtype=np.int32)
-        return steps, [addresses["scratch"] + thread * most_scratch for thread in range(self._threads)]
+        if len(self._every_row) < max(voxels) + LOOK_AHEAD:  # tiles look ahead here too
+            self._every_row = np.arange(int(GROWTH * max(voxels)) + LOOK_AHEAD, dtype=np.int32)
+        return _Scan(steps, [addresses["scratch"] + thread * most_scratch for thread in range(self._threads)], memory)
 
-    def _allocate(self, sizes: Mapping[str | int, int]) -> dict[str | int, int]:
-        """An address for each, each at the start of a line of the cache."""
-        starts, total = {}, ALIGNMENT
-        for name, size in sizes.items():
-            starts[name] = total
-            total += padded(size, ALIGNMENT)
-        total += ALIGNMENT  # tiles look up to six pairs ahead
-        if len(self._memory) < total:
-            self._memory = np.empty(0, np.uint8)  # freed before the next is taken
-            self._memory = np.empty(int(GROWTH * total), np.uint8)
-        base = self._memory.ctypes.data // ALIGNMENT * ALIGNMENT
-        return {name: base + start for name, start in starts.items()}
-
-    def _run(self, steps: NDArray[np.void], scratch: Sequence[int]) -> None:
-        shared = np.zeros(COUNTERS + len(steps), np.int64)
+    def _run(self, scan: _Scan) -> None:
+        shared = np.zeros(COUNTERS + len(scan.steps), np.int64)
         go = threading.Event()
         others: list[threading.Thread] = []
 
         def share(thread: int) -> None:
             go.wait()
-            run(steps, shared.ctypes.data, len(others) + 1, self._every_row.ctypes.data, scratch[thread])
+            run(scan.steps, shared.ctypes.data, len(others) + 1, self._every_row.ctypes.data, scan.scratch[thread])
 
         for thread in range(1, self._threads):
             other = threading.Thread(target=share, args=(thread,), name=f"{self.name}-{thread}", daemon=True)

@@ -40,6 +40,8 @@ class Contest(Model):
     class."""
     spare_dimensions: Annotated[int, Field(ge=0)] = 0
     """See `text.spare_dimensions` of a training run."""
+    grid_seeds: Count = 1
+    """So many of the seeds, the first ones, try every learning rate, and choose the best of each loss by their mean."""
 
 
 class ShotConfig(Model):
@@ -55,7 +57,7 @@ class ShotConfig(Model):
 
 
 class CompareConfig(Model):
-    """All runs: every teacher, loss and learning rate with the first seed, then each loss's best with the other seeds."""
+    """All runs: every teacher, loss and learning rate with `grid_seeds` seeds, then each loss's best with the other seeds."""
 
     train: TrainConfig
     """What all runs share; run, seed, teacher, spare dimensions, loss and learning rate are set for each."""
@@ -68,9 +70,9 @@ class CompareConfig(Model):
         ScalrLoss(),
     )
     learning_rates: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1e-2, 3e-2, 1e-1)
-    """The best of these is chosen for each teacher and loss, with the first seed, on keyframes that nothing else is tested on."""
+    """The best of these is chosen for each teacher and loss, on keyframes that nothing else is tested on."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
-    """The first one tries every learning rate."""
+    """Of the students, and of what they are given to learn from."""
     tuning_share: Annotated[float, Field(gt=0, lt=1)] = 0.25
     """Share of the validation keyframes, its first scenes, that chooses learning rates; the others are tested on."""
     few_labels: ShotConfig = ShotConfig()

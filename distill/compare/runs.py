@@ -57,14 +57,15 @@ class Run:
 
 
 def grid(config: CompareConfig, contest: Contest) -> Iterator[Run]:
-    """Every loss with every learning rate, first seed."""
-    for lr in config.learning_rates:
-        for loss in config.losses:
-            yield Run(config.seeds[0], contest, loss, lr)
+    """Every loss with every learning rate and the seeds that choose among these."""
+    for seed in config.seeds[: contest.grid_seeds]:
+        for lr in config.learning_rates:
+            for loss in config.losses:
+                yield Run(seed, contest, loss, lr)
 
 
 def repeats(config: CompareConfig, contest: Contest, best_lr: Mapping[str, float]) -> Iterator[Run]:
-    """Every loss whose best learning rate is known with every seed; the first seed's are of the grid, too."""
+    """Every loss whose best learning rate is known with every seed; some are of the grid, too."""
     for seed in config.seeds:
         for loss in config.losses:
             if loss_name(loss) in best_lr:

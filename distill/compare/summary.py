@@ -40,17 +40,19 @@ class Spread:
 
 
 def best_rates(records: Iterable[Record]) -> dict[Key, float]:
-    """(teacher, loss) -> the learning rate at which the first seed did best on the tuning keyframes.
+    """(teacher, loss) -> the learning rate with the best mean on the tuning keyframes.
 
-    The first seed is that of the first record: every learning rate is tried with it, before the best is with the others.
+    The mean is over the seeds that tried every learning rate of that loss, which is left out where no seed did.
     """
-    tuning = [r for r in records if r["set"] == TUNING]
-    best: dict[Key, tuple[float, float]] = {}
-    for r in tuning:
-        if r["seed"] == tuning[0]["seed"]:
-            key = (r["teacher"], r["loss"])
-            best[key] = max(best.get(key, (-1.0, 0.0)), (r["miou"], r["lr"]))
-    return {key: lr for key, (_, lr) in best.items()}
+    tuned: dict[Key, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for r in records:
+        if r["set"] == TUNING:
+            tuned[r["teacher"], r["loss"]][r["lr"]][r["seed"]] = r["miou"]
+    best = {}
+    for key, by_rate in tuned.items():
+        if seeds := set.intersection(*map(set, by_rate.values())):
+            best[key] = max(by_rate, key=lambda lr: statistics.mean(by_rate[lr][seed] for seed in seeds))
+    return best
 
 
 def chosen(records: Iterable[Record]) -> list[Record]:

@@ -30,6 +30,10 @@ def test_every_loss_meets_the_same_learning_rates_and_its_best_all_seeds(compare
     assert len(set(again) - set(first)) == 3  # the first seed's were trained for the grid
     assert "pixel_text/relational-lambda_intra0-lr0.001-seed4" in again
     assert len(list(repeats(compare_config, contest, {"scalr": 1e-2}))) == 2
+    both = contest.model_copy(update={"grid_seeds": 2})
+    whole = {run.name for run in grid(compare_config, both)}
+    assert len(whole) == 12
+    assert {run.name for run in repeats(compare_config, both, best)} <= whole
 
 
 def test_a_run_trains_its_own_loss_rate_seed_and_teacher_and_shares_the_rest(compare_config: CompareConfig) -> None:

@@ -38,13 +38,20 @@ RECORDS = [
 ]
 
 
-def test_the_tuning_keyframes_of_the_first_seed_choose_the_learning_rate() -> None:
+def test_the_tuning_keyframes_choose_the_learning_rate() -> None:
     assert {(r["loss"], r["lr"]) for r in chosen(RECORDS)} == {("relational", 1e-2), ("contrastive", 1e-3), ("random", None)}
 
 
-def test_the_first_seed_is_that_which_tried_every_rate_and_not_the_lowest() -> None:
+def test_the_seed_that_tried_every_rate_chooses_and_not_the_lowest() -> None:
     records = [r | {"seed": 7 - r["seed"]} for r in RECORDS]
     assert {(r["loss"], r["lr"]) for r in chosen(records)} == {("relational", 1e-2), ("contrastive", 1e-3), ("random", None)}
+
+
+def test_seeds_that_tried_every_rate_choose_by_their_mean() -> None:
+    more = [record("relational", 1e-3, 1, "street-tuning", 60.0), record("relational", 1e-2, 2, "street-tuning", 99.0)]
+    assert ("relational", 1e-3) in {(r["loss"], r["lr"]) for r in chosen([*RECORDS, *more])}  # (10 + 60) / 2 > (30 + 1) / 2
+    apart = [record("scalr", 1e-3, 0, "street-tuning", 1.0), record("scalr", 1e-2, 1, "street-tuning", 2.0)]
+    assert not [r for r in chosen([*RECORDS, *apart]) if r["loss"] == "scalr"]
 
 
 def test_means_and_spreads_are_over_seeds_and_leave_out_the_tuning_keyframes() -> None:

@@ -1,13 +1,13 @@
 """Random changes of a training scan; every one keeps the pairs of points and superpixels true.
 
 Points keep their numbers, and those that are dropped become NaN, which lies in no voxel: so a pair stays the same point in the
-same superpixel, or falls away. SLidR (Sautier et al., CVPR 2022) changes the images, too. Here the teacher has seen each image
-once, whole, and its features are kept per superpixel. What is left of SLidR's two changes of an image:
+same superpixel, or falls away. SLidR (Sautier et al., CVPR 2022) changes the images, too. Here the teacher is frozen and has seen
+each image beforehand, whole, its features kept per superpixel. What that leaves of SLidR's two changes of an image:
 
 - A crop: pairs outside of it fall away. A superpixel that it cuts keeps its feature, the mean over all of its pixels, and only
-  its points inside. The teacher does not see the crop enlarged, as SLidR's network does.
-- A flip: nothing. The mirrored image has the same superpixels with the same points, so no pair and no feature would change, and
-  there is no setting for it.
+  its points inside. The teacher does not see the crop enlarged, as SLidR's network does, and a crop that keeps few pairs is not
+  drawn again; nor is a cuboid, which SLidR takes back where it leaves an image fewer than 1,024 pairs.
+- A flip: the teacher has seen the mirrored images, too. Superpixels, and so the pairs, are those of the image as it is.
 """
 
 from typing import Annotated
@@ -43,6 +43,9 @@ class AugmentConfig(Model):
     """A cuboid of up to this share of the scan's length, width and height is cut out (SLidR: 0.2); 0: none."""
     image_crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The least share of an image's area that a random crop of it keeps (SLidR: 0.3); 1: no crops."""
+    image_flip: bool = False
+    """Half of the scans learn from the mirrored images. The cache then holds the teacher's features of both, and takes twice the
+    time to fill. SLidR mirrors each image by itself, here all of a keyframe are."""
 
 
 def augment(xyz_m: Cloud, config: AugmentConfig, generator: np.random.Generator) -> Cloud:

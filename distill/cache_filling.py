@@ -35,13 +35,14 @@ class _Views(Dataset[int]):
 
     def _view(self, frame: Keyframe) -> TeacherView:
         config = self._config
-        return view_keyframe(frame, self._teacher, config.superpixels, config.occlusion, config.pairing)
+        mirrored = config.augment.image_flip
+        return view_keyframe(frame, self._teacher, config.superpixels, config.occlusion, config.pairing, mirrored)
 
 
 def open_cache(config: TrainConfig, teacher_fingerprint: str) -> TeacherCache:
     """The cache of a training configuration."""
-    folder = Path(config.cache)
-    return TeacherCache(folder, teacher_fingerprint, config.superpixels, config.data, config.occlusion, config.pairing)
+    made_from = config.superpixels, config.data, config.occlusion, config.pairing, config.augment.image_flip
+    return TeacherCache(Path(config.cache), teacher_fingerprint, *made_from)
 
 
 def fill_cache(config: TrainConfig, workers: int, rank: int = 0, world_size: int = 1, split: str | None = None) -> int:

@@ -1,8 +1,8 @@
 """The configuration of a training run. YAML files in configs/ hold only what differs from these defaults."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from distill.augmentation import AugmentConfig
 from distill.datasets import DataConfig
@@ -74,14 +74,33 @@ LossConfig = Annotated[
 ]
 
 
-class OptimConfig(Model):
+class AdamWConfig(Model):
     """AdamW under a one-cycle schedule."""
 
+    kind: Literal["adamw"] = "adamw"
     lr: Positive = 2e-3
     """Peak learning rate."""
     weight_decay: NonNegative = 1e-2
     warm_up: Fraction = 0.1
     """Share of the steps in which the rate rises."""
+
+
+class SgdConfig(Model):
+    """SGD whose learning rate falls along a cosine; the defaults are those of SLidR's pretraining."""
+
+    kind: Literal["sgd"] = "sgd"
+    lr: Positive = 0.5
+    """Learning rate of the first step."""
+    weight_decay: NonNegative = 1e-4
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    dampening: Fraction = 0.1
+
+
+def _adamw_unless_said(value: Any) -> Any:
+    return {"kind": "adamw"} | value if isinstance(value, dict) else value
+
+
+OptimConfig = Annotated[AdamWConfig | SgdConfig, Field(discriminator="kind"), BeforeValidator(_adamw_unless_said)]
 
 
 class ScheduleConfig(Model):
@@ -125,6 +144,6 @@ class TrainConfig(Model):
     convolution: Literal["pairs", "torchsparse"] = "pairs"
     """What works out the sparse convolutions while training; the weights fit either."""
     loss: LossConfig = RelationalLoss()
-    optim: OptimConfig = OptimConfig()
+    optim: OptimConfig = AdamWConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     augment: AugmentConfig = AugmentConfig()

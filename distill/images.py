@@ -26,7 +26,7 @@ class MaskConfig(SuperpixelConfig):
     """Given masks, such as a segmentation model makes; SLIC divides only the pixels that no mask holds."""
 
     masks: Annotated[str, Field(min_length=1)]
-    """Folder of PNG files, for other masks another `cache`. They are named as the images from the third-last part of their paths
+    """Folder of PNG files. They are named as the images from the third-last part of their paths
     on: MASKS/samples/CAM_FRONT/NAME.png, MASKS/08/image_2/000000.png. Equal numbers (8 or 16 bits) are one mask, 0 is none; as
     many pixels as the image."""
 

@@ -1,25 +1,46 @@
 """The losses, one function an equation.
 
 K are the student's and Q the frozen teacher's features: (N, D) rows of unit length, row i of both seen at the same place. No loss
-knows about scans or cameras; a row may be a superpixel or a pixel-point pair.
+knows about scans or cameras; a row may be a superpixel or a pixel-point pair. Narrower rows than float32 are widened, and mixed
+precision does not reach in: it would round the small differences that the losses compare.
 """
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
 
 import torch
 from torch import Tensor, nn
 
 from distill.relation_blocks import RelationBlocks
 
+Settings = ParamSpec("Settings")
+Loss = Callable[Concatenate[Tensor, Tensor, Settings], Tensor]
 
+
+def _wide(loss: Loss[Settings]) -> Loss[Settings]:
+    @wraps(loss)
+    def of_wide_rows(k: Tensor, q: Tensor, /, *args: Settings.args, **kwargs: Settings.kwargs) -> Tensor:
+        k, q = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in (k, q))
+        with torch.autocast(k.device.type, enabled=False):
+            return loss(k, q, *args, **kwargs)
+
+    return of_wide_rows
+
+
+@_wide
 def similarity(k: Tensor, q: Tensor) -> Tensor:
     """mean_i (1 - k_i . q_i)."""
     return (1.0 - (k * q).sum(dim=1)).mean()
 
 
+@_wide
 def contrastive(k: Tensor, q: Tensor, tau: float) -> Tensor:
     """InfoNCE: the cross entropy of K Q^T / tau against the diagonal (SLidR, with tau 0.07)."""
     return nn.functional.cross_entropy(k @ q.T / tau, torch.arange(len(k), device=k.device))
 
 
+@_wide
 def contrastive_tolerant(k: Tensor, q: Tensor, tau: float, drop_share: float, vote_cosine: float) -> Tensor:
     """InfoNCE that tolerates alike negatives: sum_i w_i l_i / sum_i w_i (ST-SLidR, Mahmoud et al., CVPR 2023).
 
@@ -40,6 +61,7 @@ def contrastive_tolerant(k: Tensor, q: Tensor, tau: float, drop_share: float, vo
     return (weight * each).sum() / weight.sum()
 
 
+@_wide
 def scalr(k: Tensor, q: Tensor) -> Tensor:
     """mean_i ||k_i - q_i||, the distance itself and not its square (ScaLR, Puy et al., CVPR 2024)."""
     return torch.linalg.vector_norm(k - q, dim=1).mean()
@@ -63,6 +85,7 @@ def relational(k: Tensor, q: Tensor, lambda_intra: float) -> Tensor:
     return _relations(k, q, 1.0, lambda_intra)
 
 
+@_wide
 def _relations(k: Tensor, q: Tensor, cross_weight: float, intra_weight: float) -> Tensor:
     loss: Tensor = RelationBlocks.apply(k, q, cross_weight, intra_weight)
     return loss

@@ -5,7 +5,7 @@ processes share the numbers without talking to each other.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -78,6 +78,8 @@ class TrainingScans(Dataset[Scan]):
         frame = self._frames[order[position]]
         xyz_m, intensity = read_cloud(frame.cloud)
         view = self._cache.read(frame)
+        if view.mirrored is not None and generator.random() < 0.5:
+            view = replace(view, features=view.mirrored)
         changed_m = augment(xyz_m, self._config.augment, generator)
         voxels = voxelise(changed_m, intensity * self._gain, self._config.preprocessing)
         schedule = self._config.schedule

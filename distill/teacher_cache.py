@@ -1,7 +1,7 @@
 """The teacher's view of each keyframe, pooled per superpixel and kept on disk, so that training never runs the teacher.
 
 One safetensors file a keyframe, in a folder named after teacher and superpixels. A file carries a hash of its tensors, so damage
-is noticed, and hashes of the cloud and the images it was made from, so that a keyframe that was made anew is viewed anew.
+is noticed, and hashes of the cloud, images and masks it was made from, so that a keyframe that was made anew is viewed anew.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from distill.datasets import read_cloud
-from distill.images import SuperpixelConfig, read_image, superpixels
+from distill.images import MaskConfig, SuperpixelConfig, mask_path, read_image, superpixels
 from distill.keyframe import Keyframe, image_pairs
 from distill.kitti_frames import SemanticKittiConfig
 from distill.nuscenes_frames import NuScenesConfig
@@ -43,6 +43,8 @@ class TeacherView:
     """(P,) row of `features` that each falls into."""
     crowd: NDArray[np.float32]
     """(S,) how many of the keyframe's superpixels the teacher finds alike, itself included: large for road, small for a cone."""
+    mirrored: NDArray[np.float16] | None = None
+    """(S, D) what the features of the same superpixels are in the mirrored images, where these were asked for."""
 
 
 Pairing = Literal["superpixels", "pixels"]
@@ -60,10 +62,13 @@ class TeacherCache:
         data: NuScenesConfig | SemanticKittiConfig,
         occlusion: OcclusionConfig | None = None,
         pairing: Pairing = "superpixels",
+        mirrored: bool = False,
     ) -> None:
         hidden = "" if occlusion is None else occlusion.model_dump_json()
         segments = config.model_dump_json() if pairing == "superpixels" else pairing
-        key = "|".join((FORMAT, teacher_fingerprint, segments, ",".join(data.cameras), hidden))
+        key = "|".join((FORMAT, teacher_fingerprint, segments, ",".join(data.cameras), hidden, *["mirrored"] * mirrored))
+        self._tensors = (*TENSORS, *["mirrored"] * mirrored)
+        self._config = config
         self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def path(self, frame: Keyframe) -> Path:
@@ -72,8 +77,8 @@ class TeacherCache:
 
     def write(self, frame: Keyframe, view: TeacherView) -> None:
         """Keeps a view."""
-        tensors: dict[str, NDArray[Any]] = {name: getattr(view, name) for name in TENSORS}
-        metadata = {"sha256": _digest(tensors), "geometry": _geometry(frame), "images": _images(frame)}
+        tensors: dict[str, NDArray[Any]] = {name: getattr(view, name) for name in self._tensors}
+        metadata = {"sha256": _digest(tensors), "geometry": _geometry(frame), "images": _images(frame, self._config)}
         with atomic_file(self.path(frame)) as temporary:
             save_file(tensors, temporary, metadata)
 
@@ -89,13 +94,13 @@ class TeacherCache:
             _, metadata = self._read(frame)
         except DatasetError:
             return False
-        return metadata.get("images") == _images(frame)
+        return metadata.get("images") == _images(frame, self._config)
 
     def _read(self, frame: Keyframe) -> tuple[TeacherView, dict[str, str]]:
         path = self.path(frame)
         try:
             with safe_open(path, framework="np") as file:
-                tensors = {name: file.get_tensor(name) for name in TENSORS}
+                tensors = {name: file.get_tensor(name) for name in self._tensors}
                 metadata = file.metadata() or {}
         except (OSError, SafetensorError) as error:
             raise DatasetError(
@@ -117,13 +122,16 @@ def view_keyframe(
     config: SuperpixelConfig,
     occlusion: OcclusionConfig | None = None,
     pairing: Pairing = "superpixels",
+    mirrored: bool = False,
 ) -> TeacherView:
-    """Runs the teacher on a keyframe's images; raises DatasetError for a missing or damaged file.
+    """Runs the teacher on a keyframe's images, and on these `mirrored` as well if that is asked for.
+
+    Raises DatasetError for a missing or damaged file.
 
     Where pixels are paired, each cell of the teacher's output takes the place of a superpixel: all its pixels have one feature.
     """
     xyz_m, _ = read_cloud(frame.cloud)
-    features, points, rows = [], [], []
+    features, of_mirrored, points, rows = [], [], [], []
     count = 0
     for view in frame.views:
         image = read_image(view.image)
@@ -133,15 +141,26 @@ def view_keyframe(
         segments = cells if pairing == "pixels" else superpixels(image, config, view.image)
         point, pixel = image_pairs(xyz_m, view, height, width, occlusion)
         occupied, row = np.unique(segments.ravel()[pixel], return_inverse=True)
-        # A cell is its own mean; to pool cells would take a count of each pair of two.
-        pooled = seen_by_teacher.flatten(1).T if pairing == "pixels" else _pool(seen_by_teacher, segments)
-        pooled = pooled[torch.from_numpy(occupied)]
-        features.append(torch.nn.functional.normalize(pooled, dim=1).numpy().astype(np.float16))
+        features.append(_unit_rows(seen_by_teacher, segments, occupied, pairing))
+        if mirrored:
+            seen = teacher(np.ascontiguousarray(image[:, ::-1])).flip(2)
+            of_mirrored.append(_unit_rows(seen, segments, occupied, pairing))
         points.append(point.astype(np.int32))
         rows.append((row + count).astype(np.int32))
         count += len(occupied)
     rows_of_all = np.concatenate(features)
-    return TeacherView(rows_of_all, np.concatenate(points), np.concatenate(rows), _crowd(rows_of_all.astype(np.float32)))
+    crowd = _crowd(rows_of_all.astype(np.float32))
+    both = np.concatenate(of_mirrored) if mirrored else None
+    return TeacherView(rows_of_all, np.concatenate(points), np.concatenate(rows), crowd, both)
+
+
+def _unit_rows(
+    features: Tensor, segments: NDArray[np.int64], occupied: NDArray[np.int64], pairing: Pairing
+) -> NDArray[np.float16]:
+    # A cell is its own mean; to pool cells would take a count of each pair of two.
+    pooled = features.flatten(1).T if pairing == "pixels" else _pool(features, segments)
+    unit = torch.nn.functional.normalize(pooled[torch.from_numpy(occupied)], dim=1)
+    return unit.numpy().astype(np.float16)
 
 
 def _crowd(unit: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -179,11 +198,13 @@ def _geometry(frame: Keyframe) -> str:
     return digest.hexdigest()
 
 
-def _images(frame: Keyframe) -> str:
-    """Hash of the images."""
+def _images(frame: Keyframe, config: SuperpixelConfig) -> str:
+    """Hash of the images, and of their masks if these are given."""
     digest = hashlib.sha256()
     for view in frame.views:
         digest.update(_bytes(view.image))
+        if isinstance(config, MaskConfig):
+            digest.update(_bytes(mask_path(view.image, config)))
     return digest.hexdigest()
 
 

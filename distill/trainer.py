@@ -40,6 +40,7 @@ from relidar.bundle import TrainingFacts
 from relidar.errors import CheckpointError, ConfigError
 from relidar.prompts import PromptSet, load_prompt_set
 from relidar.text_bank import TextBank
+from relidar.words import Words
 
 CONFIG = "config.yaml"
 LAST = "last.ckpt"
@@ -98,7 +99,7 @@ def train(config: TrainConfig) -> Path:
     student = Student(config.student, len(config.preprocessing.features), text.embeddings.shape[1])
     if config.convolution == "torchsparse":
         use_torchsparse(student)
-    module = Distillation(config, student)
+    module = Distillation(config, student, Words.of_classes(prompt_set.classes, text) if text.prompts else None)
     trainer = _trainer(config, run)
     if trainer.world_size > 1:
         share_batch_norm(student)

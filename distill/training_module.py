@@ -1,5 +1,6 @@
 """One training step: the student's features, pooled over the points of each row, against the teacher's, in all processes."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,38 +13,50 @@ import distill.torchvision_operators  # noqa: F401, before lightning
 import lightning
 
 from distill import losses
-from distill.config import ContrastiveLoss, ContrastiveTolerantLoss, LossConfig, RelationalLoss, ScalrLoss, TrainConfig
+from distill.config import (
+    ContrastiveLoss,
+    ContrastiveTolerantLoss,
+    LossConfig,
+    RelationalLoss,
+    ScalrLoss,
+    SgdConfig,
+    TrainConfig,
+)
 from distill.pooling import pool
 from distill.processes import gather_rows
 from distill.scans import ScanBatch
 from distill.structure import structure_gaps
 from distill.student import Student
 from relidar.errors import TrainingError
+from relidar.words import Words
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 LOGS_BETWEEN_GAPS = 3
 """The gaps in structure take far longer than the loss, so they are logged more rarely."""
+GAP_ROWS = 1024
+"""Rows that the gaps are taken from at most, evenly over all scans, cameras and processes."""
 
 
 class Distillation(lightning.LightningModule):
     """Student, loss and optimiser for Lightning's trainer."""
 
-    def __init__(self, config: TrainConfig, student: Student) -> None:
+    def __init__(self, config: TrainConfig, student: Student, words: Words | None = None) -> None:
+        """The words are those of the classes, if the teacher knows any: it names rows by them for the logged tolerance."""
         super().__init__()
         self.config = config
         self.student = student
         self.loss = make_loss(config.loss)
+        self._words = words
 
     def training_step(self, batch: ScanBatch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        # Only a fifth of the voxels lies in some row; the head of the others would take a quarter of the step for nothing.
+        # Few of the voxels lie in some row (on the demo's street a fifth); the head of the others would work for nothing.
         voxels, voxel = torch.unique(batch.voxel, return_inverse=True)
         own = pool(self.student(batch.features, batch.tables, voxels), voxel, batch.superpixel, len(batch.teacher))
         teacher = torch.nn.functional.pad(batch.teacher, (0, self.config.text.spare_dimensions))
         k, q = gather_rows(own), gather_rows(teacher)
-        with torch.autocast(k.device.type, enabled=False):  # the losses compare small differences, so they take float32
-            loss = self.loss(k, q)
+        loss = self.loss(k, q)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"step {self.global_step}: the loss is {loss.item()} over {len(k)} rows; lower optim.lr, or look for "
@@ -51,15 +64,28 @@ class Distillation(lightning.LightningModule):
             )
         self.log("loss", loss.detach(), prog_bar=True, batch_size=1)
         if self.global_step % (LOGS_BETWEEN_GAPS * self.trainer.log_every_n_steps) == 0:
-            gaps = structure_gaps(k.detach()[:1024], q[:1024])
-            self.log_dict({f"structure/{name}": value for name, value in gaps.items()}, batch_size=1)
+            self.log_dict({f"structure/{name}": value for name, value in self._gaps(k.detach(), q).items()}, batch_size=1)
         return loss
 
+    def _gaps(self, k: Tensor, q: Tensor) -> dict[str, float]:
+        """Training reads no label, so tolerance is over the classes that the teacher's own features name."""
+        some = slice(None, None, -(-len(k) // GAP_ROWS))
+        k, q = k[some].float(), q[some].float()
+        named = None if self._words is None else torch.from_numpy(self._words.scores(q.cpu().numpy()).best).long().to(q.device)
+        gaps = structure_gaps(k, q, named)
+        return {name: value for name, value in gaps.items() if math.isfinite(value)}  # no class with two rows: no tolerance
+
     def configure_optimizers(self) -> Any:
-        """AdamW with a one-cycle learning rate."""
-        optim, steps = self.config.optim, self.config.schedule.steps
-        optimizer = torch.optim.AdamW(self.student.parameters(), lr=optim.lr, weight_decay=optim.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, optim.lr, total_steps=steps + 1, pct_start=optim.warm_up)
+        """The configured optimiser and the course of its learning rate over the steps."""
+        optim, steps, weights = self.config.optim, self.config.schedule.steps, self.student.parameters()
+        optimizer: torch.optim.Optimizer
+        schedule: torch.optim.lr_scheduler.LRScheduler
+        if isinstance(optim, SgdConfig):
+            optimizer = torch.optim.SGD(weights, optim.lr, optim.momentum, optim.dampening, optim.weight_decay)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        else:
+            optimizer = torch.optim.AdamW(weights, optim.lr, weight_decay=optim.weight_decay)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, optim.lr, total_steps=steps + 1, pct_start=optim.warm_up)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -3,8 +3,8 @@
     python -m distill.street runs/compare/street --seed 2 --val-scenes 16
     python -m distill.compare --config configs/compare.yaml --out results/compare.json --jobs 2
 
-For each teacher: every loss with every learning rate and the first seed, or first few; the best learning rate of each loss, chosen
-on scenes that nothing else is tested on, with the other seeds; k-shot with each of those, and with random starts. Real sets are
+For each teacher: every loss with every learning rate and the first seed or seeds; the best learning rate of each loss, chosen on
+scenes that nothing else is tested on, with the other seeds; k-shot with each of those, and with random starts. Real sets are
 those under RELIDAR_DATA that configs/scan_sets describes. Resumable: what was done with this configuration is not done again.
 OUT holds a record a run, set and protocol; beside it a figure.
 """

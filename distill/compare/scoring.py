@@ -16,7 +16,7 @@ from distill.compare.config import RANDOM, CompareConfig, loss_name
 from distill.compare.moved_words import move_words, text_gap, words_of, zero_shots
 from distill.compare.runs import FEW_LABELS, ZERO_SHOT, Run
 from distill.compare.sets import TestSet, held_out, real_set, street_set
-from distill.config import OptimConfig, SimilarityLoss, TrainConfig
+from distill.config import AdamWConfig, SimilarityLoss, TrainConfig
 from distill.datasets import read_keyframes
 from distill.fine_tuning import fine_tuned
 from distill.k_shot import draw
@@ -43,7 +43,7 @@ def zero_shot_records(config: CompareConfig, run: Run, real: Sequence[Path], com
     checkpoint = load_student(_student(train_config))
     words = words_of(checkpoint)
     moved = {shift: move_words(words, shift, train_config.text.spare_dimensions) for shift in run.text_shifts}
-    shared = {"run": "", "seed": 0, "loss": SimilarityLoss(), "optim": OptimConfig()}  # of all runs of a teacher
+    shared = {"run": "", "seed": 0, "loss": SimilarityLoss(), "optim": AdamWConfig()}  # of all runs of a teacher
     energy = _image_energy(train_config.model_copy(update=shared).model_dump_json())
     tuning, test = held_out(config)
     street = street_set(config)

@@ -172,14 +172,15 @@ def test_blocks_of_any_size_give_the_same_loss_and_gradient(block_rows: int, mon
 def test_blocked_gradients_agree_with_central_differences(loss, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(relation_blocks, "BLOCK_ROWS", 2)
     k, q = unit_rows(5, 4, 1).requires_grad_(), unit_rows(5, 4, 2)
-    assert torch.autograd.gradcheck(lambda x: loss(x, q), (k,), eps=1e-6, atol=1e-8)
+    assert torch.autograd.gradcheck(lambda x: loss(x, q), (k,), eps=1e-6, atol=1e-9, rtol=0.0)
 
 
-def test_bfloat16_rows_are_compared_in_float32() -> None:
+@pytest.mark.parametrize("name", LOSSES)
+def test_bfloat16_rows_are_compared_in_float32(name: str) -> None:
     k, q = unit_rows(200, 32, 1).bfloat16().requires_grad_(), unit_rows(200, 32, 2).bfloat16()
-    loss = relational(k, q, 1.0)
-    loss.backward()  # type: ignore[no-untyped-call]
-    exact = relational(k.detach().double(), q.double(), 1.0)
+    loss = LOSSES[name](k, q)
+    loss.backward()
+    exact = LOSSES[name](k.detach().double(), q.double())
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(exact.item(), rel=1e-5)
     assert k.grad is not None
@@ -187,15 +188,16 @@ def test_bfloat16_rows_are_compared_in_float32() -> None:
 
 
 @pytest.mark.parametrize("block_rows", [64, 1024])
-def test_mixed_precision_does_not_reach_into_the_relational_loss(block_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", LOSSES)
+def test_mixed_precision_does_not_reach_into_a_loss(name: str, block_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relation_blocks, "BLOCK_ROWS", block_rows)
     k, q = unit_rows(200, 32, 1).float().requires_grad_(), unit_rows(200, 32, 2).float()
-    (expected,) = torch.autograd.grad(relational(k, q, 1.0), k)
+    (expected,) = torch.autograd.grad(LOSSES[name](k, q), k)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = relational(k, q, 1.0)
+        loss = LOSSES[name](k, q)
     (gradient,) = torch.autograd.grad(loss, k)
     assert torch.equal(gradient, expected)
-    assert loss.item() == pytest.approx(relational(k.double(), q.double(), 1.0).item(), rel=1e-6)
+    assert loss.item() == pytest.approx(LOSSES[name](k.double(), q.double()).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -10,11 +10,13 @@ import torch
 import yaml
 from PIL import Image
 
+from distill.augmentation import AugmentConfig
 from distill.cache_filling import fill_cache, open_cache
 from distill.config import TrainConfig
 from distill.datasets import read_cloud, read_keyframes
-from distill.images import SuperpixelConfig, read_image, superpixels
+from distill.images import MaskConfig, SuperpixelConfig, mask_path, read_image, superpixels
 from distill.keyframe import project
+from distill.scans import TrainingScans
 from distill.teacher_cache import TENSORS, _pool, view_keyframe
 from distill.teachers import make_teacher
 from relidar.config_file import validate
@@ -130,6 +132,53 @@ def test_a_pixels_feature_is_the_teachers_at_that_pixel(config: TrainConfig) -> 
     for pair in range(0, len(point), 17):
         expected = features[:, pixel[pair] // width * h // height, pixel[pair] % width * w // width]
         np.testing.assert_allclose(view.features[view.superpixel[pair]], expected, atol=2e-3)
+
+
+def test_the_mirrored_images_have_features_of_their_own_in_the_same_rows(config: TrainConfig, tmp_path: Path) -> None:
+    frame = read_keyframes(config.data, "train")[0]
+    teacher = make_teacher(config.teacher)
+    plain = view_keyframe(frame, teacher, config.superpixels, pairing="pixels")
+    view = view_keyframe(frame, teacher, config.superpixels, pairing="pixels", mirrored=True)
+    for name in TENSORS:
+        np.testing.assert_array_equal(getattr(view, name), getattr(plain, name))
+    assert view.mirrored is not None
+    assert not np.array_equal(view.mirrored, view.features)
+    image = read_image(frame.views[0].image)
+    height, width = image.shape[:2]
+    features = teacher(image[:, ::-1].copy()).numpy()
+    h, w = features.shape[1:]
+    _, pixel = project(read_cloud(frame.cloud)[0], frame.views[0], height, width)
+    for pair in range(0, len(pixel), 17):
+        expected = features[:, pixel[pair] // width * h // height, w - 1 - pixel[pair] % width * w // width]
+        np.testing.assert_allclose(view.mirrored[view.superpixel[pair]], expected, atol=2e-3)
+    # Kept, and learned from in half of the scans.
+    augment = AugmentConfig(rotate=False, flip=False, scale=0.0, image_flip=True)
+    flipping = config.model_copy(update={"cache": str(tmp_path), "augment": augment})
+    assert fill_cache(flipping, workers=0) == 2
+    cache = open_cache(flipping, teacher.fingerprint)
+    scans = TrainingScans([frame], cache, flipping)
+    kept = cache.read(frame)
+    assert kept.mirrored is not None
+    known = [{row.tobytes() for row in rows} for rows in (kept.features, kept.mirrored)]
+    learned = [{row.tobytes() for row in scans[number].teacher} for number in range(40)]
+    mirrored = sum(rows <= known[1] for rows in learned)
+    assert mirrored + sum(rows <= known[0] for rows in learned) == 40
+    assert 8 <= mirrored <= 32
+
+
+def test_a_mask_that_was_changed_is_noticed(config: TrainConfig, tmp_path: Path) -> None:
+    frame = read_keyframes(config.data, "train")[0]
+    teacher = make_teacher(config.teacher)
+    masks = MaskConfig(masks=str(tmp_path / "masks"))
+    for camera in frame.views:
+        path = mask_path(camera.image, masks)
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.tile(np.arange(1, 161, dtype=np.uint8), (96, 1))).save(path)
+    cache = open_cache(config.model_copy(update={"superpixels": masks, "cache": str(tmp_path)}), teacher.fingerprint)
+    cache.write(frame, view_keyframe(frame, teacher, masks))
+    assert cache.has(frame)
+    Image.fromarray(np.ones((96, 160), np.uint8)).save(path)
+    assert not cache.has(frame)
 
 
 def test_a_keyframe_that_was_made_anew_is_viewed_anew(config: TrainConfig) -> None:

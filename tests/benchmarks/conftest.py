@@ -1,8 +1,8 @@
 """What the benchmarks share: things are measured side by side in one run, and results/bench.json keeps the ratios.
 
-A record is {name, ours, peer, ratio, unit, detail, commit, command} with ratio = peer / ours, so a bigger one is better; for the
-growth of a time its ratio is the fitted exponent itself, for a share of something it is ours / peer. `wanted` and `reached` say
-what is asked for and whether it is so.
+A record is {name, ours, peer, ratio, unit, detail, commit, command} with ratio = peer / ours, so a bigger one is better; for a
+share of something it is ours / peer. Where a growth must stay below a bound the ratio is the fitted exponent itself: smaller is
+better. `wanted` and `reached` say what is asked for and whether it is so.
 """
 
 import json

@@ -1,45 +1,41 @@
 """The sparse convolution against the matrix products that it consists of."""
 
-import numpy as np
 import pytest
 import torch
 
 from distill.sparse_conv import SparseConvolution, pair_tables
 from relidar.rulebook import build_rulebook
-from relidar.voxels import CartesianGrid, Preprocessing, voxelise
+from relidar.voxels import voxelise
 
 pytestmark = pytest.mark.bench
 
 
-@pytest.fixture(scope="module")
-def cells() -> np.ndarray:
-    """Voxels of a made-up scan: ground, walls and boxes as 32 beams see them."""
-    azimuth, ring = np.meshgrid(np.linspace(-np.pi, np.pi, 1085), np.radians(np.linspace(-30.67, 10.67, 32)))
-    wall_m = 12 + 8 * np.abs(np.sin(3 * azimuth))
-    ground_m = np.where(ring < -0.02, 1.84 / np.tan(np.maximum(-ring, 0.02)), np.inf)
-    distance_m = np.minimum(wall_m, ground_m)
-    xyz_m = np.stack([distance_m * np.cos(azimuth), distance_m * np.sin(azimuth), distance_m * np.tan(ring)], axis=-1)
-    spec = Preprocessing(grid=CartesianGrid(voxel_size_m=0.1), features=("one",))
-    return voxelise(xyz_m.reshape(-1, 3).astype(np.float32), None, spec).coordinates
-
-
-def test_convolution_against_its_matrix_products(cells: np.ndarray, record, alternate) -> None:  # type: ignore[no-untyped-def]
+def test_convolution_against_its_matrix_products(real_scans, spec, record, alternate) -> None:  # type: ignore[no-untyped-def]
     """Forward and backward of a 96 -> 96 convolution, against nothing but the products that it consists of."""
-    table = pair_tables(build_rulebook(cells, 1))["submanifold_0"]
+    xyz_m = real_scans["nuScenes"][:, :3].copy()
+    table = pair_tables(build_rulebook(voxelise(xyz_m, real_scans["nuScenes"][:, 3], spec).coordinates, 1))["submanifold_0"]
     x = torch.randn(table.inputs, 96, requires_grad=True)
     weight = torch.randn(27, 96, 96, requires_grad=True)
     gradient = torch.randn(table.outputs, 96)
-    gathered = [torch.randn(end - start, 96) for start, end in zip(table.splits, table.splits[1:], strict=False)]
+    pairs = [end - start for start, end in zip(table.splits, table.splits[1:], strict=False)]
+    # What a convolution gathers, adds up and allocates is there already: rows of x and dy for every offset, room for results.
+    rows_of_x, rows_of_dy, made = ([torch.randn(count, 96) for count in pairs] for _ in range(3))
+    of_weight = torch.empty(27, 96, 96)
 
     def ours() -> None:
         torch.autograd.grad(SparseConvolution.apply(x, weight, table), (x, weight), gradient)
 
     def products() -> None:
         with torch.no_grad():
-            for rows, w in zip(gathered, weight, strict=True):
-                y = rows @ w
-                y @ w.T
-                rows.T @ y
+            for taken, w, y in zip(rows_of_x, weight, made, strict=True):
+                torch.mm(taken, w, out=y)
+            for taken, dy, w, dw, dx in zip(rows_of_x, rows_of_dy, weight, of_weight, made, strict=True):
+                torch.mm(taken.T, dy, out=dw)
+                torch.mm(dy, w.T, out=dx)
 
-    detail = f"96 -> 96, {table.outputs} voxels, forward and backward"
-    assert record("conv_floor", *alternate(ours, products), detail, wanted=0.8) >= 0.8
+    detail = (
+        f"96 -> 96, nuScenes scan, {table.outputs} voxels, forward and backward; peer is its products, into memory that is there"
+    )
+    for _ in range(20):  # as long as the allocator still asks the system for memory, page faults take a quarter of the time
+        ours()
+    assert record("conv_floor", *alternate(ours, products, runs=25), detail, wanted=0.8) >= 0.8

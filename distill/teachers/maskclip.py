@@ -34,7 +34,8 @@ class MaskClipConfig(Model):
     model: Annotated[str, Field(min_length=1)]
     """A ViT or ResNet of open_clip, e.g. ViT-B-16 or RN50."""
     pretrained: Annotated[str, Field(min_length=1)]
-    """A tag such as laion2b_s34b_b88k, fetched from its hub, or the path of a local checkpoint."""
+    """A tag such as laion2b_s34b_b88k, fetched from its hub, or the path of a local checkpoint. OpenAI's weights need the
+    quickgelu form of a model (ViT-B-16-quickgelu); open_clip warns of another where it is given their tag, but not of a file."""
     short_side_px: Annotated[int, Field(ge=1)] | None = None
     """Images are scaled to this height or width; None leaves their size. More pixels give finer features and take longer."""
     device: Literal["cpu", "cuda"] = "cpu"

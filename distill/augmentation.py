@@ -7,7 +7,7 @@ each image beforehand, whole, its features kept per superpixel. What that leaves
 - A crop: pairs outside of it fall away. A superpixel that it cuts keeps its feature, the mean over all of its pixels, and only
   its points inside. The teacher does not see the crop enlarged, as SLidR's network does, and a crop that keeps few pairs is not
   drawn again; nor is a cuboid, which SLidR takes back where it leaves an image fewer than 1,024 pairs.
-- A flip: the teacher has seen the mirrored images, too. Superpixels, and so the pairs, are those of the image as it is.
+- A flip (`image_flip`): the teacher has seen the mirrored images, too. Superpixels and pairs are those of the image as it is.
 """
 
 from typing import Annotated

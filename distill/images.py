@@ -26,9 +26,8 @@ class MaskConfig(SuperpixelConfig):
     """Given masks, such as a segmentation model makes; SLIC divides only the pixels that no mask holds."""
 
     masks: Annotated[str, Field(min_length=1)]
-    """Folder of PNG files. They are named as the images from the third-last part of their paths
-    on: MASKS/samples/CAM_FRONT/NAME.png, MASKS/08/image_2/000000.png. Equal numbers (8 or 16 bits) are one mask, 0 is none; as
-    many pixels as the image."""
+    """Folder of PNG files, named as the images from the third-last part of their paths on: MASKS/samples/CAM_FRONT/NAME.png,
+    MASKS/08/image_2/000000.png. Equal numbers (8 or 16 bits) are one mask, 0 is none; as many pixels as the image."""
 
 
 def _superpixel_kind(value: Any) -> str:

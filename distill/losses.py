@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from distill.relation_blocks import RelationBlocks
 
 Settings = ParamSpec("Settings")
-Loss = Callable[Concatenate[Tensor, Tensor, Settings], Tensor]
+_Loss = Callable[Concatenate[Tensor, Tensor, Settings], Tensor]
 
 
-def _wide(loss: Loss[Settings]) -> Loss[Settings]:
+def _wide(loss: _Loss[Settings]) -> _Loss[Settings]:
     @wraps(loss)
     def of_wide_rows(k: Tensor, q: Tensor, /, *args: Settings.args, **kwargs: Settings.kwargs) -> Tensor:
         k, q = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in (k, q))

@@ -2,8 +2,8 @@
 
 Each process backpropagates its own loss, and the gradient that arrives here is that of the sum of all processes' losses. So where
 all work out the same loss from the same gathered rows, the mean of their gradients, which is what DistributedDataParallel takes,
-is the gradient of that loss as one process with the whole batch would have it. Each process works out
-the loss of all rows, so that one over pairs of rows takes no less time for being shared.
+is the gradient of that loss as one process with the whole batch would have it. All work out the whole loss, so one over pairs of
+rows takes no less time for being shared.
 """
 
 from typing import Any

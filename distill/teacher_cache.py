@@ -68,7 +68,7 @@ class TeacherCache:
         segments = config.model_dump_json() if pairing == "superpixels" else pairing
         key = "|".join((FORMAT, teacher_fingerprint, segments, ",".join(data.cameras), hidden, *["mirrored"] * mirrored))
         self._tensors = (*TENSORS, *["mirrored"] * mirrored)
-        self._config = config
+        self._masks = config if isinstance(config, MaskConfig) and pairing == "superpixels" else None
         self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def path(self, frame: Keyframe) -> Path:
@@ -78,7 +78,7 @@ class TeacherCache:
     def write(self, frame: Keyframe, view: TeacherView) -> None:
         """Keeps a view."""
         tensors: dict[str, NDArray[Any]] = {name: getattr(view, name) for name in self._tensors}
-        metadata = {"sha256": _digest(tensors), "geometry": _geometry(frame), "images": _images(frame, self._config)}
+        metadata = {"sha256": _digest(tensors), "geometry": _geometry(frame), "images": _images(frame, self._masks)}
         with atomic_file(self.path(frame)) as temporary:
             save_file(tensors, temporary, metadata)
 
@@ -94,7 +94,7 @@ class TeacherCache:
             _, metadata = self._read(frame)
         except DatasetError:
             return False
-        return metadata.get("images") == _images(frame, self._config)
+        return metadata.get("images") == _images(frame, self._masks)
 
     def _read(self, frame: Keyframe) -> tuple[TeacherView, dict[str, str]]:
         path = self.path(frame)
@@ -198,13 +198,13 @@ def _geometry(frame: Keyframe) -> str:
     return digest.hexdigest()
 
 
-def _images(frame: Keyframe, config: SuperpixelConfig) -> str:
-    """Hash of the images, and of their masks if these are given."""
+def _images(frame: Keyframe, masks: MaskConfig | None) -> str:
+    """Hash of the images, and of their masks if superpixels are made of these."""
     digest = hashlib.sha256()
     for view in frame.views:
         digest.update(_bytes(view.image))
-        if isinstance(config, MaskConfig):
-            digest.update(_bytes(mask_path(view.image, config)))
+        if masks is not None:
+            digest.update(_bytes(mask_path(view.image, masks)))
     return digest.hexdigest()
 
 

@@ -64,15 +64,19 @@ class Distillation(lightning.LightningModule):
             )
         self.log("loss", loss.detach(), prog_bar=True, batch_size=1)
         if self.global_step % (LOGS_BETWEEN_GAPS * self.trainer.log_every_n_steps) == 0:
-            self.log_dict({f"structure/{name}": value for name, value in self._gaps(k.detach(), q).items()}, batch_size=1)
+            # Past self.log, which would write them again and again, as old as they are.
+            for logger in self.loggers:
+                gaps = self._gaps(k.detach(), q)
+                logger.log_metrics({f"structure/{name}": value for name, value in gaps.items()}, self.global_step)
         return loss
 
     def _gaps(self, k: Tensor, q: Tensor) -> dict[str, float]:
         """Training reads no label, so tolerance is over the classes that the teacher's own features name."""
         some = slice(None, None, -(-len(k) // GAP_ROWS))
-        k, q = k[some].float(), q[some].float()
+        k, q = k[some], q[some]
         named = None if self._words is None else torch.from_numpy(self._words.scores(q.cpu().numpy()).best).long().to(q.device)
-        gaps = structure_gaps(k, q, named)
+        with torch.autocast(k.device.type, enabled=False):
+            gaps = structure_gaps(k, q, named)
         return {name: value for name, value in gaps.items() if math.isfinite(value)}  # no class with two rows: no tolerance
 
     def configure_optimizers(self) -> Any:
@@ -80,12 +84,15 @@ class Distillation(lightning.LightningModule):
         optim, steps, weights = self.config.optim, self.config.schedule.steps, self.student.parameters()
         optimizer: torch.optim.Optimizer
         schedule: torch.optim.lr_scheduler.LRScheduler
+        hardly_less = 1 - 1e-9  # a warm-up of one step exactly would be a division of 0 by 0
         if isinstance(optim, SgdConfig):
             optimizer = torch.optim.SGD(weights, optim.lr, optim.momentum, optim.dampening, optim.weight_decay)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         else:
             optimizer = torch.optim.AdamW(weights, optim.lr, weight_decay=optim.weight_decay)
-            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, optim.lr, total_steps=steps + 1, pct_start=optim.warm_up)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, optim.lr, total_steps=steps + 1, pct_start=hardly_less * optim.warm_up
+            )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -82,6 +82,9 @@ class CompareConfig(Model):
         for what, names in (("contest", [c.teacher.kind for c in self.contests]), ("loss", list(map(loss_name, self.losses)))):
             if not names or len(set(names)) < len(names):
                 raise ValueError(f"every {what} needs a name of its own, and one at least; found {', '.join(names) or 'none'}")
+        for each in self.contests:
+            if each.grid_seeds > len(self.seeds):
+                raise ValueError(f"grid_seeds is {each.grid_seeds}, expected at most the number of seeds, {len(self.seeds)}")
         for what, numbers in (("seeds", self.seeds), ("learning_rates", self.learning_rates)):
             if len(set(numbers)) < len(numbers):
                 raise ValueError(f"{what} {list(numbers)}, expected each once")

@@ -42,7 +42,7 @@ class Spread:
 def best_rates(records: Iterable[Record]) -> dict[Key, float]:
     """(teacher, loss) -> the learning rate with the best mean on the tuning keyframes.
 
-    The mean is over the seeds that tried every learning rate of that loss, which is left out where no seed did.
+    The mean is over the seeds with records of every learning rate that any seed has; a loss without such a seed is left out.
     """
     tuned: dict[Key, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for r in records:

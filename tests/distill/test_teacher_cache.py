@@ -151,6 +151,15 @@ def test_the_mirrored_images_have_features_of_their_own_in_the_same_rows(config:
     for pair in range(0, len(pixel), 17):
         expected = features[:, pixel[pair] // width * h // height, w - 1 - pixel[pair] % width * w // width]
         np.testing.assert_allclose(view.mirrored[view.superpixel[pair]], expected, atol=2e-3)
+    # Of a superpixel the mean over its pixels.
+    view = view_keyframe(frame, teacher, config.superpixels, mirrored=True)
+    assert view.mirrored is not None
+    segments = superpixels(image, config.superpixels)
+    rows = view.superpixel[: len(pixel)]
+    for row in np.unique(rows)[:10]:
+        inside = np.argwhere(segments == segments.ravel()[pixel[rows == row][0]])
+        mean = np.mean([features[:, r * h // height, w - 1 - c * w // width] for r, c in inside], axis=0)
+        np.testing.assert_allclose(view.mirrored[row], mean / np.linalg.norm(mean), atol=2e-3)
     # Kept, and learned from in half of the scans.
     augment = AugmentConfig(rotate=False, flip=False, scale=0.0, image_flip=True)
     flipping = config.model_copy(update={"cache": str(tmp_path), "augment": augment})

@@ -122,6 +122,9 @@ def test_a_section_of_another_kind_starts_anew(tmp_path: Path) -> None:
     assert loaded(tmp_path, file, "--place.kind", "near") == Config(place=Near())
     assert loaded(tmp_path, file, "--place.metres", "2.0", "--place.kind", "near") == Config(place=Near(metres=2.0))
     assert loaded(tmp_path, file, "--place.kind", "far", "--place.haze", "1.0") == Config(place=Far(metres=50.0, haze=1.0))
+    # A section that does not say its kind is of the default's.
+    assert loaded(tmp_path, "place: {metres: 2.0}", "--place.kind", "near") == Config(place=Near(metres=2.0))
+    assert loaded(tmp_path, "place: {metres: 2.0}", "--place.kind", "far") == Config(place=Far())
     # The root has a key of that name, too, but no kinds to choose from.
     assert loaded(tmp_path, "optim: {lr: 2.0}", "--kind", "b") == Config(kind="b", optim=Optim(lr=2.0))
 

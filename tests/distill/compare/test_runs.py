@@ -77,6 +77,7 @@ def test_records_of_another_configuration_are_never_taken_for_a_runs(compare_con
         ({"losses": [{"kind": "scalr"}, {"kind": "scalr"}]}, "every loss needs a name of its own"),
         ({"losses": []}, "found none"),
         ({"seeds": []}, "seeds"),
+        ({"contests": [{"teacher": {"kind": "street_clip"}, "grid_seeds": 6}]}, "grid_seeds is 6, expected at most .* 5"),
         ({"seeds": [1, 0, 1]}, r"seeds \[1, 0, 1\], expected each once"),
         ({"seeds": [-1]}, r"seeds\.0 is -1|seeds\[0\] is -1"),
         ({"learning_rates": [0.1, 0.1]}, r"learning_rates \[0\.1, 0\.1\], expected each once"),

@@ -51,7 +51,7 @@ def load(path: Path, model: type[M], overrides: Sequence[str] = ()) -> M:
     content, pairs = read_yaml(path), _pairs(overrides)
     # What kind a section is of comes first: the other keys of the command line are that kind's.
     for key, value in sorted(pairs, key=lambda pair: not _tells_kind(model, pair[0])):
-        _assign(content, key, value, _tells_kind(model, key))
+        _assign(content, key, value, _tells_kind(model, key), _default(model, key))
     return validate(content, model, str(path), [key for key, _ in pairs])
 
 
@@ -107,7 +107,14 @@ def _tells_kind(model: type[Model], dotted: str) -> bool:
     return len(fields) > 1 and all(field is not None and get_origin(field.annotation) is Literal for field in fields)
 
 
-def _assign(content: dict[str, Any], dotted: str, value: Any, tells_kind: bool) -> None:
+def _default(model: type[Model], dotted: str) -> Any:
+    """What a key is in the default of its section, if that has one: the kind of a section that does not say its kind."""
+    *section, last = dotted.split(".")
+    fields = [kind.model_fields.get(section[-1]) for kind in models_at(model, section[:-1])] if section else []
+    return next((getattr(field.default, last, None) for field in fields if field is not None), None)
+
+
+def _assign(content: dict[str, Any], dotted: str, value: Any, tells_kind: bool, default: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         section = {} if content.get(parent) is None else content[parent]
@@ -115,6 +122,6 @@ def _assign(content: dict[str, Any], dotted: str, value: Any, tells_kind: bool) 
             raise ConfigError(f"--{dotted}: {parent!r} is a value, not a section.")
         content[parent] = dict(section)  # a copy, since YAML's aliases are one object in several places
         content = content[parent]
-    if tells_kind and content.get(last) != value:
+    if tells_kind and content.get(last, default) != value:
         content.clear()
     content[last] = value

@@ -34,8 +34,8 @@ BLOCKS_A_THREAD = 6
 """Small levels are cut finer than MOST_BLOCK_ROWS, so that every thread has work up to the end of a step."""
 SCORED_ROWS = 60
 """Of a block: with 1,000 prompts 240 KB, which the second-level cache holds."""
-LOOK_AHEAD = 64
-"""Bytes that may be read behind a table: a tile asks for the rows of up to six pairs ahead."""
+LOOK_AHEAD = 16
+"""Entries that may be read behind a list of rows: a tile asks for the rows of up to six pairs ahead."""
 
 
 class _Scan(NamedTuple):
@@ -45,7 +45,7 @@ class _Scan(NamedTuple):
     scratch: Sequence[int]
     """Address of each thread's own memory."""
     memory: Sequence[NDArray[np.uint8]]
-    """What the addresses point to; it is not used again while this is held."""
+    """What most addresses point to; it is not used again while this is held. Tables and answer are the caller's."""
 
 
 class CompiledProgram:
@@ -134,7 +134,7 @@ class CompiledProgram:
         for table in plan.tables:
             sizes[f"{table} source"] = sizes[f"{table} target"] = 4 * tables[table].size
             sizes[f"{table} splits"] = 8 * blocks[output_level(table)][1] * splits_of(offsets_of(table))
-        memory = self._memory.arrays([(size,) for size in (*sizes.values(), LOOK_AHEAD)], np.uint8)
+        memory = self._memory.arrays([(size,) for size in (*sizes.values(), 4 * LOOK_AHEAD)], np.uint8)
         addresses = {name: array.ctypes.data for name, array in zip(sizes, memory[:-1], strict=True)}
         pairs: dict[str, Mapping[str, int]] = {}
         for table in plan.tables:

@@ -1,12 +1,10 @@
 """The trainer as a user runs it: it learns, resumes to the very same weights, and refuses what it cannot use."""
 
 import json
-import math
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -158,30 +156,6 @@ def test_every_loss_falls(config_values: dict, tmp_path: Path, loss: str) -> Non
     gaps = ["modality_gap", "alignment", "uniformity_gap", "relation_gap"]
     both = [f"{of}_{side}" for of in ("uniformity", "tolerance") for side in ("student", "teacher")]
     assert {f"structure/{name}" for name in gaps + both} <= set(log.Tags()["scalars"])
-
-
-def test_slidrs_optimiser_goes_on_where_it_was(config_values: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    straight, broken = (
-        with_values(config_values, run=str(tmp_path / name), optim={"kind": "sgd"}) for name in ("straight", "broken")
-    )
-    train(straight)
-    step = Distillation.training_step
-    rates: list[float] = []
-    breaks_at = 3
-
-    def noting(self: Distillation, *batch: Any) -> torch.Tensor:
-        if self.global_step == breaks_at:
-            raise RuntimeError("power cut")
-        rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
-        return step(self, *batch)
-
-    monkeypatch.setattr(Distillation, "training_step", noting)
-    with pytest.raises(RuntimeError, match="power cut"):
-        train(broken)
-    breaks_at = 6
-    train(broken)  # the last checkpoint is that of step 2
-    assert rates == pytest.approx([0.25 * (1 + math.cos(math.pi * number / 6)) for number in (0, 1, 2, 2, 3, 4, 5)])
-    assert same_weights(tmp_path / "broken", load_student(tmp_path / "straight" / STUDENT).student.state_dict())
 
 
 @pytest.mark.slow
